@@ -1,0 +1,1 @@
+"""The shared ground: arrays, checks, errors, results, randomness, threads, files, lazy imports."""

@@ -1,0 +1,28 @@
+"""Which kernels run on this machine."""
+
+from __future__ import annotations
+
+from gossamer._core.checks import check_choice
+from gossamer._kernels import _native
+
+ISAS = ("portable", "avx2", "avx512")
+
+
+def active_isa() -> str:
+    """Name of the instruction set that kernels use now."""
+    return _native.active_isa()
+
+
+def available_isas() -> tuple[str, ...]:
+    """Instruction sets that this machine runs, portable first."""
+    return ISAS[: ISAS.index(_native.detected_isa()) + 1]
+
+
+def force_isa(name: str = "auto") -> None:
+    """Use one instruction set from now on, as the environment variable ``GOSSAMER_ISA`` does at start."""
+    _native.force_isa(check_choice("isa", name, ("auto", *available_isas())))
+
+
+def show_kernels() -> dict[str, str]:
+    """Map each kernel family to the instruction set that it runs with."""
+    return dict.fromkeys(_native.families(), active_isa())

@@ -1,0 +1,114 @@
+"""Unstructured sparsity: any entry may be zero; compressed sparse rows hold what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+
+from gossamer._core.arrays import Array, is_torch, to_numpy
+from gossamer._core.checks import check_float
+from gossamer._kernels import csr
+from gossamer.linalg.nearest.obs import compensate_pruning
+from gossamer.linalg.nearest.selection import keep_largest, saliency
+from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+
+
+class CSRMatrix(StructuredMatrix):
+    """A sparse matrix in compressed rows: factors ``indptr`` (O+1,), ``indices`` (nnz,) and ``data`` (nnz,).
+
+    Indices are int32 or int64; ``data`` is float32 or float64.
+    """
+
+    factor_names: ClassVar[tuple[str, ...]] = ("indptr", "indices", "data")
+
+    @classmethod
+    def from_scipy(cls, A: Any, structure: Structure | None = None) -> CSRMatrix:
+        """Wrap any ``scipy.sparse`` matrix; duplicates are summed, indices sorted."""
+        A = scipy.sparse.csr_array(A)
+        A.sum_duplicates()
+        density = A.nnz / max(A.shape[0] * A.shape[1], 1)
+        data = A.data if A.dtype in (np.float32, np.float64) else A.data.astype(np.float64)
+        return cls(
+            structure or Unstructured(density=density),
+            A.shape,
+            {"indptr": A.indptr, "indices": A.indices, "data": data},
+        )
+
+    def to_scipy(self) -> Any:
+        """The matrix as a ``scipy.sparse.csr_array`` that shares memory."""
+        f = {name: to_numpy(factor) for name, factor in self.factors.items()}
+        return scipy.sparse.csr_array((f["data"], f["indices"], f["indptr"]), shape=self.shape)
+
+    def _check(self) -> None:
+        f = {name: to_numpy(factor) for name, factor in self.factors.items()}
+        csr.check(f["indptr"], f["indices"], f["data"], self.shape)
+
+    def _dense(self) -> Array:
+        data = self.factors["data"]
+        if not is_torch(data):
+            return self.to_scipy().toarray()
+        indptr, indices = self.factors["indptr"].long(), self.factors["indices"].long()
+        rows = indptr.diff().new_tensor(range(self.shape[0])).repeat_interleave(indptr.diff())
+        return data.new_zeros(self.shape).index_put((rows, indices), data)
+
+    def flops(self, n: int = 1) -> int:
+        return 2 * int(self.factors["data"].shape[0]) * n
+
+    def plan(self, n: int = 1) -> Plan:
+        return Plan("native", "csr.matmat", "the kernel reads only stored entries", self.flops(n), self.nbytes)
+
+    def _multiply(self, x: np.ndarray) -> np.ndarray:
+        f = {name: to_numpy(factor) for name, factor in self.factors.items()}
+        return csr.matmat(f["indptr"], f["indices"], f["data"].astype(x.dtype, copy=False), x)
+
+    def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
+        return self.to_scipy().T @ y
+
+
+@dataclass(frozen=True)
+class Unstructured(Structure):
+    r"""Matrices with at most ``ceil(density O K)`` non-zero entries, anywhere.
+
+    Parameters
+    ----------
+    density : float in (0, 1]
+        Fraction of entries kept.
+    scope : {"matrix", "row"}
+        Rank the entries of the whole matrix, or of each row (Wanda's choice for language models).
+
+    Notes
+    -----
+    ``project`` is exactly nearest without a metric (keep the largest ``|w|``) and in a diagonal metric (keep the
+    largest ``w^2 h_j``, Wanda). With a full metric it prunes in OBS order and moves the error to the columns that
+    are still open (SparseGPT): no worse than the same mask without compensation on the metric, not exactly
+    nearest, which is NP-hard.
+
+    References
+    ----------
+    Frantar and Alistarh, "SparseGPT", ICML 2023. Sun et al., "A simple and effective pruning approach for large
+    language models" (Wanda), ICLR 2024.
+    """
+
+    density: float = 0.5
+    scope: str = "matrix"
+    kind: ClassVar[str] = "unstructured"
+    matrix: ClassVar[type[StructuredMatrix]] = CSRMatrix
+
+    def __post_init__(self) -> None:
+        check_float("density", self.density, low=0, high=1, closed="right")
+
+    def _project(self, W: np.ndarray, metric: np.ndarray | None) -> CSRMatrix:
+        if metric is not None and metric.ndim == 2:
+            W = compensate_pruning(W, metric, lambda scores: keep_largest(scores, self.density, self.scope))
+            mask = W != 0
+        else:
+            mask = keep_largest(saliency(W, metric), self.density, self.scope)
+        return CSRMatrix.from_scipy(np.where(mask, W, 0), self)
+
+    def bits_per_weight(self, shape: tuple[int, int]) -> float:
+        return 64 * self.density + 32 * (shape[0] + 1) / (shape[0] * shape[1])
+
+

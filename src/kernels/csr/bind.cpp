@@ -1,0 +1,29 @@
+#include "../dispatch/bind.hpp"
+#include "csr.hpp"
+
+namespace gossamer::csr {
+namespace {
+
+template <auto Entry, class Value, class Index>
+void define(nb::module_& m) {
+    m.def("matmat",
+          [](Array<const Index, 1> indptr, Array<const Index, 1> indices, Array<const Value, 1> data,
+             Array<const Value, 2> x, Array<Value, 2> y, int threads) {
+              const Matrix<Value, Index> a{static_cast<std::int64_t>(y.shape(0)), static_cast<std::int64_t>(x.shape(0)),
+                                           indptr.data(), indices.data(), data.data()};
+              nb::gil_scoped_release release;
+              (GOSSAMER_SELECT(csr).*Entry)(
+                  a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(), threads);
+          });
+}
+
+} // namespace
+
+void bind(nb::module_& m) {
+    define<&Table::f32_i32, float, std::int32_t>(m);
+    define<&Table::f32_i64, float, std::int64_t>(m);
+    define<&Table::f64_i32, double, std::int32_t>(m);
+    define<&Table::f64_i64, double, std::int64_t>(m);
+}
+
+} // namespace gossamer::csr

@@ -1,0 +1,86 @@
+#include "isa.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace gossamer {
+namespace {
+
+#if defined(__x86_64__)
+unsigned long long xgetbv0() {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (static_cast<unsigned long long>(high) << 32) | low;
+}
+
+Isa probe() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return Isa::portable;
+    const bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
+    if (!osxsave || !fma || !f16c) return Isa::portable;
+    const auto state = xgetbv0();
+    if ((state & 0x6) != 0x6) return Isa::portable; // the system does not save ymm
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return Isa::portable;
+    const bool avx2 = b & (1u << 5), bmi2 = b & (1u << 8);
+    if (!avx2 || !bmi2) return Isa::portable;
+    const unsigned foundation = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31); // F DQ BW VL
+    const bool vnni = c & (1u << 11);
+    if ((b & foundation) == foundation && vnni && (state & 0xe6) == 0xe6) return Isa::avx512;
+    return Isa::avx2;
+}
+#else
+Isa probe() { return Isa::portable; }
+#endif
+
+Isa parse(std::string_view text) {
+    if (text.empty() || text == "auto") return detected();
+    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
+        if (text != name(isa)) continue;
+        if (isa > detected())
+            throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) + ": this machine runs at most " +
+                                        std::string(name(detected())));
+        return isa;
+    }
+    throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) +
+                                ": expected one of auto, portable, avx2, avx512");
+}
+
+std::atomic<int>& chosen() {
+    static std::atomic<int> value{-1};
+    return value;
+}
+
+} // namespace
+
+Isa detected() {
+    static const Isa best = probe();
+    return best;
+}
+
+Isa active() {
+    int value = chosen().load(std::memory_order_relaxed);
+    if (value < 0) {
+        const char* forced = std::getenv("GOSSAMER_ISA");
+        value = static_cast<int>(parse(forced ? forced : ""));
+        chosen().store(value, std::memory_order_relaxed);
+    }
+    return static_cast<Isa>(value);
+}
+
+void force(std::string_view text) { chosen().store(static_cast<int>(parse(text)), std::memory_order_relaxed); }
+
+std::string_view name(Isa isa) {
+    switch (isa) {
+        case Isa::avx512: return "avx512";
+        case Isa::avx2: return "avx2";
+        default: return "portable";
+    }
+}
+
+} // namespace gossamer

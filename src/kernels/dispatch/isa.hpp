@@ -1,0 +1,15 @@
+// Which instruction set runs. Detected once by CPUID and XGETBV, forced by GOSSAMER_ISA or force().
+#pragma once
+
+#include <string_view>
+
+namespace gossamer {
+
+enum class Isa { portable = 0, avx2 = 1, avx512 = 2 };
+
+Isa detected();                    // the best that this CPU and operating system run
+Isa active();                      // what select() returns now
+void force(std::string_view name); // "portable", "avx2", "avx512" or "auto"; throws std::invalid_argument
+std::string_view name(Isa isa);
+
+} // namespace gossamer
