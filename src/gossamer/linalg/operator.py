@@ -155,17 +155,18 @@ class StructuredMatrix(ABC):
     :meth:`_dense`, :meth:`flops`, and a faster :meth:`_multiply` where it has one.
     """
 
-    factor_names: ClassVar[tuple[str, ...]]
+    factor_names: tuple[str, ...]
+    """Names of the factors; a property where they depend on the structure (symmetric quantisation has no zeros)."""
     ndim = 2
     __array_ufunc__ = None  # so that numpy_array @ A comes to __rmatmul__
 
     def __init__(self, structure: Structure, shape: tuple[int, int], factors: Mapping[str, Array]) -> None:
+        self.structure = structure
+        self.shape = (int(shape[0]), int(shape[1]))
         if set(factors) != set(self.factor_names):
             raise FormatError(
                 f"{type(self).__name__} has factors {sorted(factors)}: expected {sorted(self.factor_names)}"
             )
-        self.structure = structure
-        self.shape = (int(shape[0]), int(shape[1]))
         self.factors = {name: factors[name] for name in self.factor_names}
         self._check()
 

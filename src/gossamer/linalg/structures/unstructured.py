@@ -22,7 +22,7 @@ class CSRMatrix(StructuredMatrix):
     Indices are int32 or int64; ``data`` is float32 or float64.
     """
 
-    factor_names: ClassVar[tuple[str, ...]] = ("indptr", "indices", "data")
+    factor_names = ("indptr", "indices", "data")
 
     @classmethod
     def from_scipy(cls, A: Any, structure: Structure | None = None) -> CSRMatrix:
