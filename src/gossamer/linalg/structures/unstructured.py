@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse
 
 from gossamer._core.arrays import Array, is_torch, to_numpy
-from gossamer._core.checks import check_float
+from gossamer._core.checks import check_choice, check_float
 from gossamer._kernels import csr
-from gossamer.linalg.nearest.obs import compensate_pruning
-from gossamer.linalg.nearest.selection import keep_largest, saliency
+from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.selection import SCOPES, keep_largest, rationed, saliency
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 
@@ -58,7 +58,9 @@ class CSRMatrix(StructuredMatrix):
         return 2 * int(self.factors["data"].shape[0]) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan("native", "csr.matmat", "the kernel reads only stored entries", self.flops(n), self.nbytes)
+        return Plan(
+            "native", "csr.matmat", "the kernel reads only stored entries", self.flops(n), self.nbytes
+        )
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         f = {name: to_numpy(factor) for name, factor in self.factors.items()}
@@ -81,15 +83,16 @@ class Unstructured(Structure):
 
     Notes
     -----
-    ``project`` is exactly nearest without a metric (keep the largest ``|w|``) and in a diagonal metric (keep the
-    largest ``w^2 h_j``, Wanda). With a full metric it prunes in OBS order and moves the error to the columns that
-    are still open (SparseGPT): no worse than the same mask without compensation on the metric, not exactly
-    nearest, which is NP-hard.
+    ``project`` is exactly nearest without a metric (keep the largest ``|w|``) and, with ``scope="matrix"``,
+    in a diagonal metric (keep the largest ``w^2 h_j``); with ``scope="row"`` that is Wanda, nearest among the
+    matrices that keep the same count in every row. With a full metric it prunes in OBS order, adaptively in
+    windows of 128 columns, and moves the error to the columns that are still open (SparseGPT). For its mask
+    that lowers the error in the damped metric; the mask is not the best one, which is NP-hard to find.
 
     References
     ----------
-    Frantar and Alistarh, "SparseGPT", ICML 2023. Sun et al., "A simple and effective pruning approach for large
-    language models" (Wanda), ICLR 2024.
+    Frantar and Alistarh, "SparseGPT", ICML 2023. Sun, Liu, Bair and Kolter, "A simple and effective pruning
+    approach for large language models" (Wanda), ICLR 2024.
     """
 
     density: float = 0.5
@@ -99,16 +102,14 @@ class Unstructured(Structure):
 
     def __post_init__(self) -> None:
         check_float("density", self.density, low=0, high=1, closed="right")
+        check_choice("scope", self.scope, SCOPES)
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> CSRMatrix:
         if metric is not None and metric.ndim == 2:
-            W = compensate_pruning(W, metric, lambda scores: keep_largest(scores, self.density, self.scope))
-            mask = W != 0
+            W = sweep(W, metric, select=rationed(self.density, self.scope)).weights
         else:
-            mask = keep_largest(saliency(W, metric), self.density, self.scope)
-        return CSRMatrix.from_scipy(np.where(mask, W, 0), self)
+            W = np.where(keep_largest(saliency(W, metric), self.density, self.scope), W, 0)
+        return CSRMatrix.from_scipy(W, self)
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         return 64 * self.density + 32 * (shape[0] + 1) / (shape[0] * shape[1])
-
-

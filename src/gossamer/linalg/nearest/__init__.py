@@ -1,0 +1,1 @@
+"""Projections that families share: which entries to keep, and how the error of the rest is moved."""
