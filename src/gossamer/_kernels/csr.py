@@ -17,7 +17,9 @@ def check(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tupl
             f"CSR of shape {shape}: indptr {indptr.shape}, indices {indices.shape}, data {data.shape} do not fit"
         )
     if indptr.dtype != indices.dtype or indptr.dtype not in (np.int32, np.int64):
-        raise ArgumentError(f"CSR indices are {indptr.dtype} and {indices.dtype}: expected both int32 or both int64")
+        raise ArgumentError(
+            f"CSR indices are {indptr.dtype} and {indices.dtype}: expected both int32 or both int64"
+        )
     if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise ArgumentError("indptr must rise from 0 to the number of stored entries")
     if len(indices) and (indices.min() < 0 or indices.max() >= cols):
