@@ -27,6 +27,10 @@ class FormatError(GossamerError, ValueError):
     """A file is truncated, damaged, of another version, or not what its name says."""
 
 
+class MissingDataError(GossamerError, FileNotFoundError):
+    """A model or data set that gossamer does not bring is needed and not on this machine."""
+
+
 class MissingDependencyError(GossamerError, ImportError):
     """An optional package is needed and not installed."""
 
@@ -40,4 +44,6 @@ def unknown_choice(name: str, value: Any, choices: Iterable[Any]) -> ArgumentErr
     """Build the error for a value outside a closed set, naming the nearest member."""
     options = [str(choice) for choice in choices]
     near = difflib.get_close_matches(str(value), options, n=1)
-    return bad_argument(name, value, "one of " + ", ".join(options), f"did you mean {near[0]!r}?" if near else "")
+    return bad_argument(
+        name, value, "one of " + ", ".join(options), f"did you mean {near[0]!r}?" if near else ""
+    )

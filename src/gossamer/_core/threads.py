@@ -25,7 +25,9 @@ def get_threads(threads: int | None = None) -> int:
     from_environment = os.environ.get("GOSSAMER_THREADS")
     if from_environment:
         return check_int(
-            "GOSSAMER_THREADS", int(from_environment) if from_environment.isdigit() else from_environment, low=1
+            "GOSSAMER_THREADS",
+            int(from_environment) if from_environment.isdigit() else from_environment,
+            low=1,
         )
     return available_cores()
 

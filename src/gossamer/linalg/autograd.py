@@ -34,5 +34,7 @@ class _NativeProduct(torch.autograd.Function):
 
 def _run(multiply: Any, A: StructuredMatrix, x: torch.Tensor) -> torch.Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # NumPy has no bfloat16
-    result = multiply(to_numpy(x.to(wide)).astype(max(A.dtype, to_numpy(x.new_empty(0, dtype=wide)).dtype), copy=False))
+    result = multiply(
+        to_numpy(x.to(wide)).astype(max(A.dtype, to_numpy(x.new_empty(0, dtype=wide)).dtype), copy=False)
+    )
     return torch.from_numpy(result).to(torch.promote_types(x.dtype, wide) if x.dtype == wide else x.dtype)

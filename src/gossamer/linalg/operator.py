@@ -253,7 +253,9 @@ class StructuredMatrix(ABC):
             return ProductMatrix.of(self, x)
         x = check_array("x", x, ndim=(1, 2), finite=False)
         if x.shape[0] != self.shape[1]:
-            raise ShapeError(f"x has shape {tuple(x.shape)}: expected {self.shape[1]} rows to fit A{self.shape}")
+            raise ShapeError(
+                f"x has shape {tuple(x.shape)}: expected {self.shape[1]} rows to fit A{self.shape}"
+            )
         columns = x[:, None] if x.ndim == 1 else x
         y = self._product(columns)
         return y[:, 0] if x.ndim == 1 else y
@@ -292,7 +294,8 @@ class StructuredMatrix(ABC):
         return self.T @ y
 
     def __repr__(self) -> str:
-        return f"<{self.shape[0]}x{self.shape[1]} {self.structure} {self.dtype}, {self.bits_per_weight:.3g} bits a weight>"
+        rows, columns = self.shape
+        return f"<{rows}x{columns} {self.structure} {self.dtype}, {self.bits_per_weight:.3g} bits a weight>"
 
 
 def check_metric(metric: Any, width: int, dtype: np.dtype) -> np.ndarray | None:

@@ -1,0 +1,16 @@
+"""Text that is really there: one file a source, nothing downloaded behind your back."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "arc": ["MultipleChoice", "load_arc"],
+        "calibration": ["load_calibration_text"],
+        "gsm8k": ["WordProblem", "load_gsm8k"],
+        "locate": ["data_directory"],
+        "sentence_pairs": ["SentencePair", "load_sentence_pairs", "split_sentences"],
+        "sotu": ["load_sotu"],
+        "wikitext2": ["load_wikitext2"],
+    },
+)
