@@ -1,0 +1,18 @@
+"""Compress a model: load it, calibrate, fit each layer by a recipe, write an artifact for the engine."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    submodules=["allocate", "calibrate", "export", "methods", "models", "report"],
+    attributes={
+        "calibrate": ["calibration_windows", "perplexity"],
+        "export": ["export_compressed_tensors", "export_transformers"],
+        "models": ["SourceModel", "load_model"],
+        "pipeline": ["compress"],
+        "recipe": ["Budget", "Recipe", "list_recipes", "load_recipe"],
+        "rule": ["Override", "Rule"],
+        "result": ["CompressResult", "CurvePoint", "LayerRow", "Progress", "Sample"],
+        "tradeoff": ["tradeoff"],
+    },
+)
