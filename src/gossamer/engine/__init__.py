@@ -1,0 +1,12 @@
+"""The engine: artifacts on disk, and the native decoder and encoder that run them on a CPU."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "artifact": ["Artifact", "load_artifact", "save_artifact"],
+        "layout": ["Layout", "model_layout"],
+        "tokenizer": ["Tokenizer"],
+    },
+)

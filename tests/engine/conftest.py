@@ -1,0 +1,1 @@
+from engine_models import bert, byte_tokenizer, llama  # noqa: F401  (fixtures)
