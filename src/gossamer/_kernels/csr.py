@@ -20,6 +20,8 @@ def check(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tupl
         raise ArgumentError(
             f"CSR indices are {indptr.dtype} and {indices.dtype}: expected both int32 or both int64"
         )
+    if data.dtype not in (np.float32, np.float64):
+        raise ArgumentError(f"CSR data are {data.dtype}: expected float32 or float64")
     if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise ArgumentError("indptr must rise from 0 to the number of stored entries")
     if len(indices) and (indices.min() < 0 or indices.max() >= cols):
