@@ -1,1 +1,1 @@
-from engine_models import bert, byte_tokenizer, llama  # noqa: F401  (fixtures)
+from tests.engine.tiny_models import bert, byte_tokenizer, llama  # noqa: F401  (fixtures)

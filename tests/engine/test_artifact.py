@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_models import BERT, LLAMA, dense, random_artifact
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.engine.tiny_models import BERT, LLAMA, dense, random_artifact
 
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer.engine import load_artifact, save_artifact, tensorfile

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "artifact": ["Artifact", "load_artifact", "save_artifact"],
         "layout": ["Layout", "model_layout"],
+        "sampling": ["Sampling"],
         "tokenizer": ["Tokenizer"],
     },
 )

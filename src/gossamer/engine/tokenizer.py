@@ -97,8 +97,8 @@ class Tokenizer:
                 raw.enable_truncation(check_int("max_length", max_length, low=3))
             try:
                 encodings = raw.encode_batch(list(texts), add_special_tokens=special)
-            except UnicodeEncodeError as error:
-                raise ArgumentError(f"text is not valid Unicode: {error}") from None
+            except (UnicodeEncodeError, TypeError) as error:  # lone surrogates
+                raise ArgumentError(f"text is not valid Unicode ({error})") from None
             finally:
                 raw.no_truncation()
         return [encoding.ids for encoding in encodings]
