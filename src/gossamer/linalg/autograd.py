@@ -1,9 +1,10 @@
-"""Products of structured matrices with torch tensors: native kernels where no gradient of a factor is asked for."""
+"""Products with torch tensors: native kernels unless the gradient of a factor is asked for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from gossamer._core.arrays import to_numpy
@@ -13,28 +14,28 @@ if TYPE_CHECKING:
 
 
 def product(A: StructuredMatrix, x: torch.Tensor) -> torch.Tensor:
-    """``A @ x`` for a tensor ``x`` of shape (K, N), differentiable in ``x`` and in the factors of ``A``."""
+    """``A @ x`` for a tensor ``x`` of shape (K, N), differentiable in ``x`` and in the factors of ``A``.
+
+    The result has the dtype of ``x``; half precision is computed in float32.
+    """
     if torch.is_grad_enabled() and any(getattr(f, "requires_grad", False) for f in A.factors.values()):
         return A._multiply_torch(x)
     if x.device.type != "cpu":
         return A.torch()._multiply_torch(x)
-    return _NativeProduct.apply(x, A)
+    return _NativeProduct.apply(x, A, False)
 
 
 class _NativeProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, A: StructuredMatrix) -> torch.Tensor:
-        ctx.A = A
-        return _run(A._multiply, A, x)
+    """The product is linear in ``x``: its derivative is the product with the transpose, to any order."""
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return _run(ctx.A._multiply_transposed, ctx.A, grad), None
+    def forward(ctx: Any, x: torch.Tensor, A: StructuredMatrix, transposed: bool) -> torch.Tensor:
+        ctx.A, ctx.transposed = A, transposed
+        columns = to_numpy(x)
+        dtype = np.result_type(A.dtype, columns.dtype)
+        multiply = A._multiply_transposed if transposed else A._multiply
+        return torch.from_numpy(np.ascontiguousarray(multiply(columns.astype(dtype, copy=False)))).to(x.dtype)
 
-
-def _run(multiply: Any, A: StructuredMatrix, x: torch.Tensor) -> torch.Tensor:
-    wide = torch.promote_types(x.dtype, torch.float32)  # NumPy has no bfloat16
-    result = multiply(
-        to_numpy(x.to(wide)).astype(max(A.dtype, to_numpy(x.new_empty(0, dtype=wide)).dtype), copy=False)
-    )
-    return torch.from_numpy(result).to(torch.promote_types(x.dtype, wide) if x.dtype == wide else x.dtype)
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return _NativeProduct.apply(grad, ctx.A, not ctx.transposed), None, None
