@@ -5,7 +5,21 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
-        "operator": ["Plan", "Structure", "StructuredMatrix", "structure_from_config"],
+        "arithmetic.kronecker_products": ["KroneckerProduct", "KroneckerProductMatrix", "kron"],
+        "arithmetic.products": ["Product", "ProductMatrix"],
+        "arithmetic.scaling": ["Scaled", "ScaledMatrix"],
+        "arithmetic.sums": ["Sum", "SumMatrix"],
+        "arithmetic.transposes": ["Transpose", "TransposedMatrix"],
+        "formats.matrices": ["load_matrices", "save_matrices"],
+        "metric": ["weighted_error"],
+        "operator": ["Plan", "StructuredMatrix"],
+        "structure": ["Structure", "structure_from_config"],
+        "structures.block_diagonal": ["BlockDiagonal", "BlockDiagonalMatrix"],
+        "structures.diagonal": ["Diagonal", "DiagonalMatrix"],
+        "structures.kronecker": ["Kronecker", "KroneckerMatrix"],
+        "structures.low_rank": ["LowRank", "LowRankMatrix", "truncated_svd"],
+        "structures.permutation": ["Permutation", "PermutationMatrix"],
         "structures.unstructured": ["CSRMatrix", "Unstructured"],
+        "tags": ["check_tags"],
     },
 )

@@ -81,8 +81,8 @@ def _asymmetry(A: StructuredMatrix, x: np.ndarray, rng: np.random.Generator) -> 
 def _negativity(A: StructuredMatrix, x: np.ndarray, rng: np.random.Generator) -> float:
     y = _apply(A, x)
     forms = (x * y).sum(axis=0, dtype=np.float64)
-    scale = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
-    return float((-forms / np.maximum(scale, 1e-300)).max())
+    sizes = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0)) + np.finfo(np.float64).tiny
+    return float((-forms / sizes).max())
 
 
 def _non_orthogonality(A: StructuredMatrix, x: np.ndarray, rng: np.random.Generator) -> float:

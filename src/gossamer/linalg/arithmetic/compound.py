@@ -62,7 +62,7 @@ class CompoundMatrix(StructuredMatrix):
         """Family and shape of each part."""
 
     @property
-    def factor_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    def factor_names(self) -> tuple[str, ...]:
         names = [f"{i}.{name}" for i, part in enumerate(self.parts) for name in part.factor_names]
         return (*names, *self.own_factors)
 
@@ -97,7 +97,9 @@ class CompoundMatrix(StructuredMatrix):
         routes = {plan.route for plan in plans}
         kernels = ", ".join(plan.kernel for plan in plans)
         reason = f"{type(self).__name__} runs its parts: " + "; ".join(plan.reason for plan in plans)
-        return Plan(routes.pop() if len(routes) == 1 else "structured", kernels, reason, self.flops(n), self.nbytes)
+        return Plan(
+            routes.pop() if len(routes) == 1 else "structured", kernels, reason, self.flops(n), self.nbytes
+        )
 
 
 def check_parts(name: str, parts: Any, least: int = 1) -> tuple[Structure, ...]:

@@ -41,7 +41,9 @@ def kron(A: Any, B: Any) -> StructuredMatrix:
     if isinstance(A, StructuredMatrix) and isinstance(B, StructuredMatrix):
         return KroneckerProductMatrix.of(A, B)
     if isinstance(A, StructuredMatrix) or isinstance(B, StructuredMatrix):
-        raise UnsupportedError("kron: one factor is structured and one is not; project the other, e.g. on Dense()")
+        raise UnsupportedError(
+            "kron: one factor is structured and one is not; project the other, e.g. on Dense()"
+        )
     return KroneckerMatrix.of(check_array("A", A, ndim=2), check_array("B", B, ndim=2))
 
 
@@ -148,7 +150,9 @@ class KroneckerProduct(Structure):
                 target, gram = fit(wide, dense[1 - i], weight, *shapes)
                 part = family._project(target.astype(W.dtype), gram.astype(W.dtype))
                 matrix = to_numpy(part.to_dense()).astype(np.float64)
-                error = weighted_error(wide, np.kron(*(matrix, dense[1]) if i == 0 else (dense[0], matrix)), weight)
+                error = weighted_error(
+                    wide, np.kron(*(matrix, dense[1]) if i == 0 else (dense[0], matrix)), weight
+                )
                 if error < best:
                     parts[i], dense[i], best = part, matrix, error
             if best >= before * (1 - 1e-6):

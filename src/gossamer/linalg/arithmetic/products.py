@@ -25,7 +25,9 @@ class ProductMatrix(CompoundMatrix):
         flat = [part for f in factors for part in (f.parts if isinstance(f, ProductMatrix) else (f,))]
         for left, right in pairwise(flat):
             if left.shape[1] != right.shape[0]:
-                raise ShapeError(f"factors have shapes {left.shape} and {right.shape}: expected them to chain")
+                raise ShapeError(
+                    f"factors have shapes {left.shape} and {right.shape}: expected them to chain"
+                )
         inner = tuple(part.shape[0] for part in flat[1:])
         structure = Product(tuple(part.structure for part in flat), inner)
         return cls._from_parts(structure, (flat[0].shape[0], flat[-1].shape[1]), flat)
@@ -101,16 +103,16 @@ class Product(Structure):
         inner = tuple(self.inner) if isinstance(self.inner, (list, tuple)) else (self.inner,)
         object.__setattr__(self, "inner", tuple(check_int("inner", size, low=1) for size in inner))
         if self.inner and len(self.inner) != len(self.factors) - 1:
-            raise ArgumentError(f"inner={self.inner}: expected {len(self.factors) - 1} sizes between the factors")
+            raise ArgumentError(
+                f"inner={self.inner}: expected {len(self.factors) - 1} sizes between the factors"
+            )
         check_int("sweeps", self.sweeps, low=0)
 
     @classmethod
     def of(cls, *factors: Structure) -> Product:
         """Multiply families; products of unstated inner sizes are opened."""
         flat = [
-            part
-            for f in factors
-            for part in (f.factors if isinstance(f, Product) and not f.inner else (f,))
+            part for f in factors for part in (f.factors if isinstance(f, Product) and not f.inner else (f,))
         ]
         return cls(tuple(flat), sweeps=max([f.sweeps for f in factors if isinstance(f, Product)], default=20))
 
@@ -125,5 +127,7 @@ class Product(Structure):
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         sizes = self.shapes(shape)
-        bits = sum(f.bits_per_weight(size) * size[0] * size[1] for f, size in zip(self.factors, sizes, strict=True))
+        bits = sum(
+            f.bits_per_weight(size) * size[0] * size[1] for f, size in zip(self.factors, sizes, strict=True)
+        )
         return bits / (shape[0] * shape[1])

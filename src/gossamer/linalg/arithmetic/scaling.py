@@ -44,7 +44,9 @@ class ScaledMatrix(CompoundMatrix):
     def _check(self) -> None:
         scale = self.factors["scale"]
         if tuple(scale.shape) != (1,) or not str(scale.dtype).removeprefix("torch.").startswith("float"):
-            raise FormatError(f"scale has shape {tuple(scale.shape)} and dtype {scale.dtype}: expected one float")
+            raise FormatError(
+                f"scale has shape {tuple(scale.shape)} and dtype {scale.dtype}: expected one float"
+            )
 
     @property
     def implied_tags(self) -> frozenset[str]:

@@ -55,7 +55,9 @@ class SumMatrix(CompoundMatrix):
         return y
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
-        return sum((part._multiply_transposed(y) for part in self.parts[1:]), self.parts[0]._multiply_transposed(y))
+        return sum(
+            (part._multiply_transposed(y) for part in self.parts[1:]), self.parts[0]._multiply_transposed(y)
+        )
 
     def _multiply_torch(self, x: Any) -> Any:
         from gossamer.linalg.autograd import product

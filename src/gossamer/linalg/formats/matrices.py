@@ -46,7 +46,9 @@ def save_matrices(path: str | os.PathLike[str], matrices: Mapping[str, Structure
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"matrix name {name!r}: expected a non-empty string")
         if not isinstance(matrix, StructuredMatrix):
-            raise ArgumentError(f"matrices[{name!r}] is a {type(matrix).__name__}: expected a StructuredMatrix")
+            raise ArgumentError(
+                f"matrices[{name!r}] is a {type(matrix).__name__}: expected a StructuredMatrix"
+            )
         for factor, array in matrix.numpy().factors.items():
             key = f"{name}.{factor}"
             if key in tensors:

@@ -57,7 +57,9 @@ def fit_product(
         for i, family in enumerate(families):
             dense = [_dense(member) for member in members]
             for target, gram in _targets(dense, i, W, metric):
-                member = family._project(target.astype(W.dtype), None if gram is None else gram.astype(W.dtype))
+                member = family._project(
+                    target.astype(W.dtype), None if gram is None else gram.astype(W.dtype)
+                )
                 new_error = weighted_error(W, _chain([*dense[:i], _dense(member), *dense[i + 1 :]]), metric)
                 if new_error < error:
                     members[i], error = member, new_error
@@ -93,7 +95,8 @@ def _starts(
         yield [families[0]._project(W, metric)]
         return
     near_identity = [
-        family._project(np.eye(*shape, dtype=W.dtype), None) for family, shape in zip(families, shapes, strict=True)
+        family._project(np.eye(*shape, dtype=W.dtype), None)
+        for family, shape in zip(families, shapes, strict=True)
     ]
     for i, family in enumerate(families):
         members = list(near_identity)

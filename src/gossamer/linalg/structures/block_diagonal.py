@@ -18,6 +18,7 @@ from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 class BlockDiagonalMatrix(StructuredMatrix):
     """Blocks along the diagonal: the one factor ``blocks`` is (b, O/b, K/b), float32 or float64."""
 
+    structure: BlockDiagonal
     factor_names = ("blocks",)
 
     @classmethod

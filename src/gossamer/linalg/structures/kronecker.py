@@ -16,7 +16,9 @@ from gossamer.linalg.nearest.kronecker import left_target, nearest_kronecker, ri
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 
-def kron_matmat(left: Callable[[Array], Array], right: Callable[[Array], Array], x: Array, split: int) -> Array:
+def kron_matmat(
+    left: Callable[[Array], Array], right: Callable[[Array], Array], x: Array, split: int
+) -> Array:
     """``(A kron B) x`` from the products ``left`` with ``A`` and ``right`` with ``B``; A has ``split`` columns.
 
     O(n) products with the small matrices in place of one with the large one: ``vec(B X A^T)``.
@@ -38,6 +40,7 @@ def _transpose(x: Array, axes: tuple[int, ...]) -> Array:
 class KroneckerMatrix(StructuredMatrix):
     """``left kron right``: two dense factors, float32 or float64."""
 
+    structure: Kronecker
     factor_names = ("left", "right")
 
     @classmethod
@@ -130,7 +133,9 @@ class Kronecker(Structure):
     def _check_shape(self, shape: tuple[int, int]) -> None:
         expected = tuple(a * b for a, b in zip(self.left_shape, self.right_shape, strict=True))
         if tuple(shape) != expected:
-            raise ShapeError(f"shape {tuple(shape)} is not {self.left_shape} times {self.right_shape} = {expected}")
+            raise ShapeError(
+                f"shape {tuple(shape)} is not {self.left_shape} times {self.right_shape} = {expected}"
+            )
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> KroneckerMatrix:
         self._check_shape(W.shape)

@@ -16,7 +16,9 @@ from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-def truncated_svd(W: np.ndarray, rank: int, metric: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def truncated_svd(
+    W: np.ndarray, rank: int, metric: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     r"""The factors ``L`` (O, r) and ``R`` (r, K) of the nearest matrix of rank ``r`` in a metric.
 
     With ``H = Q diag(e) Q^T`` and ``S = Q diag(sqrt(e))``, the error of ``L R`` is ``||W S - L R S||_F``: the
@@ -75,6 +77,7 @@ class LowRankMatrix(StructuredMatrix):
     float32, float64, float16, or bfloat16 (uint16 in NumPy).
     """
 
+    structure: LowRank
     factor_names = ("left", "right")
 
     def _check(self) -> None:
@@ -86,9 +89,13 @@ class LowRankMatrix(StructuredMatrix):
             raise FormatError(f"low-rank factors are {stored[0]} and {stored[1]}: expected {wanted}")
         inner = tuple(left.shape)[1:] + tuple(right.shape)[:1]
         if (left.ndim, right.ndim) != (2, 2) or (left.shape[0], right.shape[1]) != self.shape:
-            raise FormatError(f"left {tuple(left.shape)} and right {tuple(right.shape)} do not give {self.shape}")
+            raise FormatError(
+                f"left {tuple(left.shape)} and right {tuple(right.shape)} do not give {self.shape}"
+            )
         if inner[0] != inner[1] or inner[0] > self.structure.rank:
-            raise FormatError(f"inner sizes are {inner}: expected equal ones, at most the rank {self.structure.rank}")
+            raise FormatError(
+                f"inner sizes are {inner}: expected equal ones, at most the rank {self.structure.rank}"
+            )
 
     @property
     def raw_bfloat16(self) -> tuple[str, ...]:
@@ -162,7 +169,9 @@ class LowRank(Structure):
 
     @property
     def nearest_in(self) -> frozenset[str]:
-        return frozenset() if self.dtype in ("float16", "bfloat16") else frozenset({"none", "diagonal", "full"})
+        return (
+            frozenset() if self.dtype in ("float16", "bfloat16") else frozenset({"none", "diagonal", "full"})
+        )
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> LowRankMatrix:
         left, right = (self._store(factor, W.dtype) for factor in truncated_svd(W, self.rank, metric))
@@ -174,7 +183,9 @@ class LowRank(Structure):
         with np.errstate(over="ignore"):
             stored = factor.astype(self.dtype or dtype)
         if not np.isfinite(stored).all():
-            raise ArgumentError(f"low-rank factors reach {np.abs(factor).max():.3g}: too large for {stored.dtype}")
+            raise ArgumentError(
+                f"low-rank factors reach {np.abs(factor).max():.3g}: too large for {stored.dtype}"
+            )
         return stored
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
