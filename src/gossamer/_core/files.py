@@ -55,7 +55,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise FormatError(f"{path}: not a JSON text file ({error})") from None
     try:
         return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:  # ValueError: syntax, a key twice, an integer of 5,000 digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: syntax, a key twice, an integer of 5,000 digits
         raise FormatError(f"{path}: damaged JSON ({error})") from None
 
 

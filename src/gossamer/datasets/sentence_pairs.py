@@ -21,7 +21,20 @@ class SentencePair:
 
 
 def split_sentences(text: str, low: int = 40, high: int = 240) -> list[str]:
-    """Cut running prose into sentences of ``low`` to ``high`` characters; others are left out, order is kept."""
+    """Cut running prose into sentences; too short and too long ones are left out, the order is kept.
+
+    Parameters
+    ----------
+    text : str
+        Prose; line breaks do not matter.
+    low, high : int
+        Characters of a sentence that is kept.
+
+    Returns
+    -------
+    list of str
+        Sentences with single blanks inside.
+    """
     flat = " ".join(text.split())
     return [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z\"'])", flat) if low <= len(s) <= high]
 

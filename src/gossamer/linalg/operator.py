@@ -26,10 +26,23 @@ from gossamer.linalg.tags import close_tags
 
 @dataclass(frozen=True)
 class Plan:
-    """What ``A @ x`` will run for ``n`` columns, and why."""
+    """What ``A @ x`` will run for ``n`` columns, and why.
+
+    Attributes
+    ----------
+    route : {"native", "structured", "dense"}
+        A compiled kernel, array operations on the factors, or a dense product.
+    kernel : str
+        Name of what runs.
+    reason : str
+        Why, in words.
+    flops : int
+        Floating-point operations.
+    nbytes : int
+        Bytes of the factors that are read.
+    """
 
     route: str
-    """``"native"`` (a compiled kernel), ``"structured"`` (array operations on the factors) or ``"dense"``."""
     kernel: str
     reason: str
     flops: int
