@@ -1,12 +1,33 @@
-"""The families of matrices, one file each. Importing this package registers them all for files and recipes."""
+"""The families of matrices, one file each. Importing this package registers all for files and recipes."""
 
 from gossamer.linalg.structures import (
+    block,
     block_diagonal,
+    dense,
     diagonal,
+    group_quant,
+    group_sparse_quant,
     kronecker,
     low_rank,
+    nm,
+    nm_quant,
     permutation,
     unstructured,
+    unstructured_quant,
 )
 
-__all__ = ["block_diagonal", "diagonal", "kronecker", "low_rank", "permutation", "unstructured"]
+__all__ = [
+    "block",
+    "block_diagonal",
+    "dense",
+    "diagonal",
+    "group_quant",
+    "group_sparse_quant",
+    "kronecker",
+    "low_rank",
+    "nm",
+    "nm_quant",
+    "permutation",
+    "unstructured",
+    "unstructured_quant",
+]

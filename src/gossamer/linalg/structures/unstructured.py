@@ -13,7 +13,8 @@ from gossamer._core.checks import check_choice, check_float
 from gossamer._kernels import csr
 from gossamer.linalg.nearest.obs import sweep
 from gossamer.linalg.nearest.selection import SCOPES, keep_largest, rationed, saliency
-from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+from gossamer.linalg.operator import Plan, StructuredMatrix
+from gossamer.linalg.structure import Structure, structure_from_config
 
 
 class CSRMatrix(StructuredMatrix):
@@ -111,5 +112,14 @@ class Unstructured(Structure):
             W = np.where(keep_largest(saliency(W, metric), self.density, self.scope), W, 0)
         return CSRMatrix.from_scipy(W, self)
 
+    @property
+    def nearest_in(self) -> frozenset[str]:
+        return frozenset({"none", "diagonal"} if self.scope == "matrix" else ())
+
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         return 64 * self.density + 32 * (shape[0] + 1) / (shape[0] * shape[1])
+
+    def quantized(self, bits: int = 4, group: int = 32, **options: Any) -> Structure:
+        """The same sparsity with values on grids of ``bits`` bits: :class:`UnstructuredQuant`."""
+        config = {"kind": "unstructured-quant", "density": self.density, "scope": self.scope}
+        return structure_from_config(config | {"bits": bits, "group": group} | options)

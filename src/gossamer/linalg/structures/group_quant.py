@@ -1,0 +1,143 @@
+"""Group quantisation: every G consecutive entries of a row lie on a grid of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gossamer._core.arrays import Array, to_numpy
+from gossamer._core.checks import check_int
+from gossamer._kernels import quant
+from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
+from gossamer.linalg.operator import Plan, StructuredMatrix
+from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
+from gossamer.linalg.structure import Structure
+
+
+class GroupQuantMatrix(StructuredMatrix):
+    """A quantised matrix: factors ``qweight`` (O, n, bits Gp/8), ``scale`` (O, n) and, if asymmetric, ``zero``.
+
+    ``n = ceil(K / G)``; codes are packed in uint8, scales are float16, zeros packed uint8 or float16.
+    """
+
+    structure: GroupQuant
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        return factor_names(self.structure.grid)
+
+    def _check(self) -> None:
+        f = self._arrays()
+        quant.check(
+            f["qweight"],
+            f["scale"],
+            f.get("zero"),
+            self.shape,
+            bits=self.structure.bits,
+            group=self.structure.group,
+        )
+        self.structure.grid.check_zero(f.get("zero"))
+
+    def _dense(self) -> Array:
+        group = check_group(self.structure.group, self.shape[1])
+        values = unpack_groups(self.structure.grid, group, self.factors)
+        return values.reshape(self.shape[0], -1)[:, : self.shape[1]]
+
+    def flops(self, n: int = 1) -> int:
+        return 2 * self.shape[0] * self.shape[1] * n
+
+    def plan(self, n: int = 1) -> Plan:
+        return Plan("native", "quant.matmat", "the kernel reads packed codes", self.flops(n), self.nbytes)
+
+    def matmul(self, x: np.ndarray, *, act: str = "fp32", threads: int | None = None) -> np.ndarray:
+        """``A @ x`` for x of shape (K, N) by the kernel, with ``act="int8"`` on inputs rounded to 8 bits."""
+        f = self._arrays()
+        return quant.matmat(
+            f["qweight"],
+            f["scale"],
+            f.get("zero"),
+            x,
+            bits=self.structure.bits,
+            group=self.structure.group,
+            act=act,
+            threads=threads,
+        )
+
+    def _multiply(self, x: np.ndarray) -> np.ndarray:
+        return self.matmul(x)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: to_numpy(factor) for name, factor in self.factors.items()}
+
+
+@dataclass(frozen=True)
+class GroupQuant(Structure):
+    r"""Matrices whose groups of G consecutive entries of a row are :math:`(q - z)\,s` with b-bit codes q.
+
+    Parameters
+    ----------
+    bits : {2, 3, 4, 8}
+        Bits of a code.
+    group : int
+        Entries that share a scale; 0 is the whole row.
+    symmetric : bool
+        Grids without a zero point.
+    zero : {"int", "float"}
+        How asymmetric grids hold it: an integer code, or ``s z`` as float16.
+    clip : {"minmax", "mse"}
+        Range of a grid: that of its group, or the best of ten shorter ones.
+
+    Notes
+    -----
+    Without a metric and with a diagonal one ``project`` is round-to-nearest: every entry goes to the nearest
+    value of its group's grid. That is exactly nearest among the matrices on the grids that ``clip`` chose;
+    over all scales and zeros the family is not convex and no method finds its nearest member in polynomial
+    time. (A diagonal metric matters to ``clip="mse"`` only.) With a full metric it is GPTQ: columns are
+    rounded from the left to the right, their error moves to the open ones, and a group's grid is fitted when
+    the sweep reaches it.
+
+    References
+    ----------
+    Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ", ICLR 2023.
+    """
+
+    bits: int = 4
+    group: int = 32
+    symmetric: bool = False
+    zero: str = "int"
+    clip: str = "minmax"
+    kind: ClassVar[str] = "group-quant"
+    matrix: ClassVar[type[StructuredMatrix]] = GroupQuantMatrix
+
+    def __post_init__(self) -> None:
+        check_int("group", self.group, low=0)
+        _ = self.grid
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of a group."""
+        return Grid(self.bits, self.symmetric, self.zero, self.clip)
+
+    def _project(self, W: np.ndarray, metric: np.ndarray | None) -> GroupQuantMatrix:
+        group, floor = check_group(self.group, W.shape[1]), scale_floor(W)
+        if metric is not None and metric.ndim == 2:
+            quantizer = SweepQuantizer(self.grid, W.shape, group, floor, np.diagonal(metric))
+            sweep(W, metric, quantizer=quantizer)
+            scale, zero = quantizer.scale, quantizer.zero
+            codes = to_groups(quantizer.codes, group)
+            short = W.shape[1] % group
+            if short:
+                codes[:, -1, short:] = self.grid.of_zero(scale, zero)[:, -1, None]
+        else:
+            importance = None if metric is None else to_groups(metric[None], group)
+            groups = to_groups(W, group)
+            scale, zero = self.grid.fit(groups, floor, importance)
+            codes = self.grid.encode(groups, scale, zero)
+        return GroupQuantMatrix(self, W.shape, pack_groups(self.grid, codes, scale, zero))
+
+    def bits_per_weight(self, shape: tuple[int, int]) -> float:
+        group = check_group(self.group, shape[1])
+        return storage_bits(self.grid, group, shape[0] * -(-shape[1] // group)) / (shape[0] * shape[1])
