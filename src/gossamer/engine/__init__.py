@@ -6,6 +6,9 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "artifact": ["Artifact", "load_artifact", "save_artifact"],
+        "engine": ["BenchmarkResult", "Engine"],
+        "evaluate": ["AccuracyResult", "PerplexityResult", "Question", "read_questions"],
+        "generation": ["GenerateResult"],
         "layout": ["Layout", "model_layout"],
         "sampling": ["Sampling"],
         "tokenizer": ["Tokenizer"],

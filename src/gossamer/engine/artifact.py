@@ -19,7 +19,8 @@ from gossamer._core.files import read_json, sha256, write_json
 from gossamer.engine.layout import KINDS, Layout, model_layout
 from gossamer.engine.tensorfile import read_tensors, write_tensors
 from gossamer.engine.tokenizer import Tokenizer
-from gossamer.linalg.operator import StructuredMatrix, structure_from_config
+from gossamer.linalg.operator import StructuredMatrix
+from gossamer.linalg.structure import structure_from_config
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, HEADER = "model.safetensors", "config.json", "gossamer.json"
