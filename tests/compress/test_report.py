@@ -10,7 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 from gossamer.compress.report.data import Answer, Bar, Figure, Layer, ReportData
-from gossamer.compress.report.page import render_report, write_report
+from gossamer.compress.report.gather import report_data
+from gossamer.compress.report.page import render_report, write_page
+from gossamer.compress.report.speed import Runner, Speed, race
+from gossamer.compress.result import CompressResult, CurvePoint, LayerRow, Sample
 from gossamer.plots.tradeoff import TradeoffPoint
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -179,7 +182,7 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 
 def test_file_stays_below_one_megabyte(tmp_path):
-    write_report(tmp_path / "report.html", invented_report(blocks=48))
+    write_page(invented_report(blocks=48), tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
@@ -239,7 +242,7 @@ FLAGS = [
 @pytest.mark.skipif(CHROMIUM is None, reason="headless Chromium is not installed")
 def test_chromium_opens_it_and_finds_the_content(tmp_path):
     target = tmp_path / "report.html"
-    write_report(target, invented_report())
+    write_page(invented_report(), target)
     done = subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", target.as_uri()],
         capture_output=True,
@@ -255,3 +258,97 @@ def test_chromium_opens_it_and_finds_the_content(tmp_path):
     assert "script" not in shown.tags
     assert shown.tags.count("svg") > 5
     assert shown.tags.count("circle") == 10
+
+
+def finished(**changes):
+    rows = tuple(
+        LayerRow(
+            f"model.layers.{i}.mlp.up_proj",
+            "group-quant",
+            "group-quant",
+            (8, 8),
+            40,
+            5.0,
+            0.01 * (i + 1),
+            0.0,
+        )
+        for i in range(3)
+    )
+    values = {
+        "path": "out",
+        "model": "invented",
+        "recipe": "balanced",
+        "layers": rows,
+        "base_perplexity": 20.0,
+        "perplexity": 21.0,
+        "window": 64,
+        "windows": 4,
+        "evaluated_on": "a text",
+        "base_nbytes": 4_000_000,
+        "source_nbytes": 1_000_000,
+        "nbytes": 500_000,
+        "bits_per_weight": 4.5,
+        "curve": (CurvePoint("gqsa-w4s50", 300_000, 2.5, 9e4, 4500.0),),
+        "samples": (Sample("hello", "a", "b"),),
+        "allocation": {"max_loss": 0.1},
+    }
+    return CompressResult(**{**values, **changes})
+
+
+def speed(label, decode, memory=0):
+    return Speed(
+        label, prefill=10 * decode, decode=decode, decode_spread=0.02, memory=memory, how="Median of 3 runs."
+    )
+
+
+def test_a_result_becomes_a_report(tmp_path):
+    result = finished()
+    result.report(tmp_path / "a.html")
+    assert "invented" in (tmp_path / "a.html").read_text()
+    data = report_data(
+        result, speeds=[speed("original GGUF in llama.cpp", 50.0), speed("compressed", 100.0, 10**6)]
+    )
+    assert data.headline == (
+        "1.00 MB become 0.500 MB. It writes 2.00 times as fast as the original GGUF in llama.cpp. "
+        "Its perplexity is 1.05 times the base model's."
+    )
+    assert data.budget == pytest.approx(1.1)
+    chosen = [p for p in data.curve if p.chosen]
+    assert [(p.label, p.loss) for p in chosen] == [("balanced", 1.05)]
+    assert [p.label for p in data.curve if not p.chosen] == ["gqsa-w4s50"], (
+        "the destroyed point is on the curve"
+    )
+    assert "4 windows of 64 tokens of a text" in next(f for f in data.figures if f.name == "perplexity").how
+    assert all(figure.how for figure in data.figures)
+
+
+def test_what_was_not_measured_is_left_out():
+    data = report_data(finished(perplexity=None, base_perplexity=None, windows=0, curve=(), samples=()))
+    assert [figure.name for figure in data.figures] == ["size", "linear layers"]
+    assert Outline(render_report(data)).open == []
+
+
+def test_a_missed_budget_is_said_at_the_top():
+    data = report_data(finished(success=False, message="12 % instead of 10 %"))
+    assert "12 % instead of 10 %" in data.notes[0]
+
+
+def test_result_plots_its_curve_and_its_layers():
+    pytest.importorskip("matplotlib")
+    figure = finished().plot()
+    assert "perplexity" in figure.axes[0].get_ylabel()
+    assert figure.axes[1].get_xlabel() == "block"
+
+
+def test_race_takes_turns_and_reports_medians():
+    order = []
+    seconds = iter([9.0, 9.0, 2.0, 1.0, 4.0, 1.0, 8.0, 1.0])
+
+    def runner(name):
+        return Runner(name, 100, 8, 2, 0, lambda: (order.append(name), (1.0, next(seconds)))[1])
+
+    slow, fast = race([runner("slow"), runner("fast")], repeats=3)
+    assert order == ["slow", "fast"] * 4
+    assert (slow.decode, fast.decode) == (2.0, 8.0)
+    assert (slow.prefill, fast.decode_spread) == (100.0, 0.0)
+    assert "Median of 3 runs" in slow.how

@@ -116,7 +116,19 @@ def heatmap_svg(
 
 
 def draw_grid(grid: Grid, title: str, *, log: bool = False, axes: Any = None) -> Any:
-    """Draw a grid with matplotlib, blocks to the right, and return the figure."""
+    """Draw a grid with matplotlib, blocks to the right, and return the figure.
+
+    Parameters
+    ----------
+    grid : Grid
+        At least one finite value.
+    title : str
+        Above the axes.
+    log : bool
+        Colour by the logarithm.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+    """
     if axes is None:
         axes = canvas.new_figure(height=2.6)[1][0]
     from matplotlib.colors import LogNorm

@@ -9,11 +9,21 @@ from typing import Any
 from gossamer._core.errors import UnsupportedError
 
 # Results live in rooms above this one, so they are known here by name; drawers are loaded when needed.
-_DRAWERS: dict[str, str | Callable[..., Any]] = {}
+_DRAWERS: dict[str, str | Callable[..., Any]] = {
+    "CompressResult": "gossamer.plots.compression:draw_compression"
+}
 
 
 def register(result_class: str, drawer: Callable[..., Any]) -> None:
-    """Draw every result whose class (or base class) has this name with ``drawer(result, **options)``."""
+    """Draw every result whose class (or base class) has this name with ``drawer(result, **options)``.
+
+    Parameters
+    ----------
+    result_class : str
+        The name of the class.
+    drawer : callable
+        Returns a matplotlib figure.
+    """
     _DRAWERS[result_class] = drawer
 
 

@@ -76,7 +76,17 @@ def tradeoff_svg(
 
 
 def draw_tradeoff(points: Sequence[TradeoffPoint], *, budget: float | None = None, axes: Any = None) -> Any:
-    """Draw the trade-off curve with matplotlib and return the figure."""
+    """Draw the trade-off curve with matplotlib and return the figure.
+
+    Parameters
+    ----------
+    points : sequence of TradeoffPoint
+        In any order; those whose loss is not finite are left out.
+    budget : float, optional
+        Allowed relative perplexity, drawn as a line.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+    """
     figure, panel = (axes.figure, axes) if axes is not None else _single()
     finite = [p for p in points if math.isfinite(p.loss)]
     for line in _by_series(finite):

@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "data": ["Answer", "Bar", "Figure", "Layer", "ReportData"],
-        "page": ["render_report", "write_report"],
-        "gather": ["report_from_result"],
-        "measure": ["compare_answers", "measure_speed"],
+        "gather": ["report_data", "write_report"],
+        "page": ["render_report", "write_page"],
+        "speed": ["Runner", "Speed", "engine_runner", "llama_cpp_runner", "race"],
     },
 )

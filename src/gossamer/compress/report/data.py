@@ -97,7 +97,7 @@ class ReportData:
     curve : tuple of TradeoffPoint
         The trade-off curve; ``budget`` is the allowed relative perplexity, ``curve_how`` how it was measured.
     layers : tuple of Layer
-        In the order of the model.
+        In the order of the model; ``layers_how`` says what their figures mean.
     answers : tuple of Answer
         ``answers_how`` says by which engine and with which settings.
     machine : mapping of str to str

@@ -17,8 +17,16 @@ from gossamer.plots.tradeoff import tradeoff_svg
 _WIDE, _NARROW = 912.0, 322.0
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Write the report atomically as one self-contained HTML file."""
+def write_page(data: ReportData, path: str | os.PathLike[str]) -> None:
+    """Write the report atomically as one self-contained HTML file.
+
+    Parameters
+    ----------
+    data : ReportData
+        What it shows.
+    path : path
+        The file.
+    """
     write_text(path, render_report(data))
 
 

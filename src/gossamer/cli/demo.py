@@ -1,0 +1,51 @@
+"""``gossamer demo``: the whole way on a real language model, in a few minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gossamer.cli.output import Json, Threads, print_json, stderr, table
+from gossamer.cli.progress import progress_bar
+
+NAME = "demo"
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the model and report.html.")] = Path(
+        "demo-out"
+    ),
+    model: Annotated[str, typer.Option("--model", help="Which model.")] = "smollm2-135m",
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="Recipe with options to allocate.")
+    ] = "balanced",
+    max_loss: Annotated[str, typer.Option("--max-loss", help="Largest loss of perplexity.")] = "10%",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes.")] = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Compress a real language model inside a quality budget, measure it, and write a report."""
+    from gossamer.compress.report.tour import tour
+
+    with progress_bar() as progress:
+        found = tour(
+            out, model=model, recipe=recipe, max_loss=max_loss, seed=seed, threads=threads, progress=progress
+        )
+    if as_json:
+        print_json({"report": str(found.report), **found.result.to_dict()})
+    else:
+        table(
+            f"{found.result.model}, before and after",
+            ("", "before", "after", "ratio"),
+            found.rows(),
+            (1, 2, 3),
+        )
+        for sample in found.result.samples[:2]:
+            stderr().print(f"\n{sample.prompt}", style="bold", markup=False)
+            stderr().print(f"  original    {sample.base}\n  compressed  {sample.compressed}", markup=False)
+        typer.echo(f"\nThe report: {found.report}")
+    if not found.result.success:
+        stderr().print(f"not met: {found.result.message}", style="bold red", markup=False)
+        raise typer.Exit(1)
