@@ -1,0 +1,176 @@
+#include "../dispatch/bind.hpp"
+#include "../dispatch/pool.hpp"
+#include "handle.hpp"
+
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <nanobind/stl/optional.h>
+
+namespace gossamer::linear {
+namespace {
+
+using Shared = std::shared_ptr<Handle>;
+
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
+
+int dimension(const char* name, std::size_t value) {
+    if (value < 1 || value > (1u << 24)) refuse(std::string(name) + "=" + std::to_string(value) + ": expected 1..2^24");
+    return static_cast<int>(value);
+}
+
+Shared hold(Linear* linear) {
+    auto handle = std::make_shared<Handle>();
+    handle->linear.reset(linear);
+    return handle;
+}
+
+template <class Scalar, auto Make>
+Shared dense(Array<const Scalar, 2> weight) {
+    const int rows = dimension("rows", weight.shape(0)), cols = dimension("columns", weight.shape(1));
+    nb::gil_scoped_release release;
+    return hold((table().*Make)(rows, cols, weight.data()));
+}
+
+struct Codes {
+    Array<const std::uint8_t, 2> qweight; // flattened to (groups, bytes a group)
+    Array<const std::uint16_t, 1> scale;  // float16 bits, one a group
+    std::optional<Array<const std::uint8_t, 1>> zero_int;
+    std::optional<Array<const std::uint16_t, 1>> zero_float;
+};
+
+GroupQuant checked(const Codes& codes, int rows, int cols, int bits, int group, std::size_t groups) {
+    if (bits != 2 && bits != 3 && bits != 4 && bits != 8) refuse("bits=" + std::to_string(bits) + ": expected 2, 3, 4 or 8");
+    const bool one_a_row = group >= cols;
+    if (group < 1 || (!one_a_row && group % 16)) refuse("group=" + std::to_string(group) + ": expected a multiple of 16");
+    if (group > (1 << 24)) refuse("group=" + std::to_string(group) + ": expected at most 2^24");
+    const std::size_t bytes = static_cast<std::size_t>(bits) * ((group + 7) / 8 * 8) / 8;
+    const auto sized = [&](const char* name, std::size_t have, std::size_t want) {
+        if (have != want)
+            refuse(std::string(name) + " has " + std::to_string(have) + " entries: expected " + std::to_string(want));
+    };
+    sized("qweight groups", codes.qweight.shape(0), groups);
+    sized("qweight bytes a group", codes.qweight.shape(1), bytes);
+    sized("scale", codes.scale.shape(0), groups);
+    if (codes.zero_int) sized("zero", codes.zero_int->shape(0), bits == 8 ? groups : (groups + 1) / 2);
+    if (codes.zero_float) sized("zero", codes.zero_float->shape(0), groups);
+    return {rows, cols, bits, group, codes.qweight.data(), codes.scale.data(),
+            codes.zero_int ? codes.zero_int->data() : nullptr, codes.zero_float ? codes.zero_float->data() : nullptr};
+}
+
+Shared make_group_quant(const Codes& codes, std::size_t row_count, std::size_t col_count, int bits, int group) {
+    const int rows = dimension("rows", row_count), cols = dimension("columns", col_count);
+    if (group < 1) refuse("group=" + std::to_string(group) + ": expected a positive number");
+    const std::size_t groups = row_count * ((col_count + group - 1) / group);
+    const GroupQuant from = checked(codes, rows, cols, bits, group, groups);
+    nb::gil_scoped_release release;
+    return hold(table().group_quant(from));
+}
+
+Shared make_group_sparse(const Codes& codes, Array<const std::int32_t, 1> row_ptr, Array<const std::uint16_t, 1> col,
+                         std::size_t col_count, int bits, int group) {
+    const int cols = dimension("columns", col_count);
+    if (row_ptr.shape(0) < 2) refuse("row_ptr has no rows");
+    const int rows = dimension("rows", row_ptr.shape(0) - 1);
+    if (cols > 65536) refuse("columns=" + std::to_string(cols) + ": group-sparse matrices have at most 65536");
+    if (group % 16) refuse("group=" + std::to_string(group) + ": expected a multiple of 16");
+    const std::size_t kept = col.shape(0);
+    const GroupSparseQuant from{checked(codes, rows, cols, bits, group, kept), row_ptr.data(), col.data()};
+    if (row_ptr.data()[0] != 0 || row_ptr.data()[rows] < 0 || static_cast<std::size_t>(row_ptr.data()[rows]) != kept)
+        refuse("row_ptr must rise from 0 to the number of kept groups");
+    for (int row = 0; row < rows; ++row) {
+        const std::int32_t start = row_ptr.data()[row], end = row_ptr.data()[row + 1];
+        if (end < start) refuse("row_ptr falls at row " + std::to_string(row));
+        for (std::int32_t g = start; g < end; ++g)
+            if (static_cast<std::size_t>(col.data()[g]) * group >= col_count || (g > start && col.data()[g] <= col.data()[g - 1]))
+                refuse("col of row " + std::to_string(row) + " is not ascending within the matrix");
+    }
+    nb::gil_scoped_release release;
+    return hold(table().group_sparse_quant(rows, cols, from));
+}
+
+Shared make_low_rank(Shared base, Shared left, Shared right) {
+    const Linear &a = *base->linear, &l = *left->linear, &r = *right->linear;
+    if (l.rows != a.rows || r.cols != a.cols || l.cols != r.rows)
+        refuse("low rank: left and right do not fit the matrix that they are added to");
+    if (a.right() || l.right() || r.right()) refuse("low rank: terms must be plain matrices");
+    const Shared handle = hold(with_low_rank(&a, &l, &r));
+    handle->parts = {base, left, right};
+    return handle;
+}
+
+// One product as the token loops run it: a program of one or two phases.
+class OneProduct final : public Program {
+public:
+    OneProduct(const Linear& a, const Activation& x, float* y) : product_(a, x.tokens) { product_.bind(x, y, a.rows); }
+    int begin(int phase) noexcept override {
+        if (phase == 0) return product_.main_tasks();
+        return phase == 1 && product_.finishing() ? product_.ranges() : -1;
+    }
+    void run(int phase, int task) noexcept override { phase == 0 ? product_.run(task) : product_.finish(task); }
+
+private:
+    Product product_;
+};
+
+void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bool int8, int threads) {
+    const Linear& a = *handle.linear;
+    const std::size_t tokens = x.shape(0);
+    if (x.shape(1) != static_cast<std::size_t>(a.cols) || y.shape(0) != tokens || y.shape(1) != static_cast<std::size_t>(a.rows))
+        refuse("x or y does not fit the matrix");
+    if (tokens == 0) return;
+    if (tokens > 1024) refuse("tokens=" + std::to_string(tokens) + ": expected at most 1024 at a time");
+    nb::gil_scoped_release release;
+    ActivationBuffer buffer(static_cast<int>(tokens), a.cols, int8);
+    for (int token = 0; token < static_cast<int>(tokens); ++token) {
+        std::memcpy(buffer.x(token), x.data() + static_cast<std::int64_t>(token) * a.cols, sizeof(float) * a.cols);
+        buffer.quantise(token);
+    }
+    const Activation view = buffer.view(static_cast<int>(tokens));
+    OneProduct program(a, view, y.data());
+    Pool pool(threads);
+    pool.execute(program);
+}
+
+} // namespace
+
+void bind(nb::module_& m) {
+    nb::class_<Handle>(m, "Linear")
+        .def_prop_ro("shape", [](const Handle& h) { return nb::make_tuple(h.linear->rows, h.linear->cols); })
+        .def_prop_ro("kernel", [](const Handle& h) {
+            return std::string(h.linear->kernel) + (h.linear->left() ? "+low-rank" : "");
+        })
+        .def_prop_ro("nbytes", [](const Handle& h) { return h.linear->bytes(); })
+        .def("row", [](const Handle& h, int index, Array<float, 1> out) {
+            if (index < 0 || index >= h.linear->rows) refuse("row=" + std::to_string(index) + ": outside the matrix");
+            if (out.shape(0) != static_cast<std::size_t>(h.linear->cols)) refuse("out does not fit the matrix");
+            h.linear->row(index, out.data());
+        })
+        .def("matmat", &matmat);
+    m.def("dense_f32", &dense<float, &Table::dense_f32>);
+    m.def("dense_bf16", &dense<std::uint16_t, &Table::dense_bf16>);
+    m.def("bitmap", &dense<float, &Table::bitmap>);
+    m.def("group_quant",
+          [](Array<const std::uint8_t, 2> q, Array<const std::uint16_t, 1> scale,
+             std::optional<Array<const std::uint8_t, 1>> zero_int, std::optional<Array<const std::uint16_t, 1>> zero_float,
+             std::size_t rows, std::size_t cols, int bits, int group) {
+              return make_group_quant({q, scale, zero_int, zero_float}, rows, cols, bits, group);
+          },
+          nb::arg("qweight"), nb::arg("scale"), nb::arg("zero_int").none(), nb::arg("zero_float").none(), nb::arg("rows"),
+          nb::arg("cols"), nb::arg("bits"), nb::arg("group"));
+    m.def("group_sparse_quant",
+          [](Array<const std::int32_t, 1> row_ptr, Array<const std::uint16_t, 1> col, Array<const std::uint8_t, 2> q,
+             Array<const std::uint16_t, 1> scale, std::optional<Array<const std::uint8_t, 1>> zero_int,
+             std::optional<Array<const std::uint16_t, 1>> zero_float, std::size_t cols, int bits, int group) {
+              return make_group_sparse({q, scale, zero_int, zero_float}, row_ptr, col, cols, bits, group);
+          },
+          nb::arg("row_ptr"), nb::arg("col"), nb::arg("qweight"), nb::arg("scale"), nb::arg("zero_int").none(),
+          nb::arg("zero_float").none(), nb::arg("cols"), nb::arg("bits"), nb::arg("group"));
+    m.def("low_rank", &make_low_rank);
+}
+
+} // namespace gossamer::linear

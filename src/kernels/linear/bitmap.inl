@@ -1,0 +1,87 @@
+// Unstructured zeros: one bit an entry and the values of the others, row by row. Lanes are columns.
+#pragma once
+
+#include "tokens.inl"
+
+namespace gossamer::linear {
+inline namespace GOSSAMER_ISA {
+
+// Sixteen values, those whose bit is set taken from p in order, zero elsewhere.
+GOSSAMER_INLINE v16f expand(std::uint32_t bits, const float* p) {
+#if defined(__AVX512F__)
+    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), _mm512_loadu_ps(p));
+#else
+    v16f v{};
+    for (; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = *p++;
+    return v;
+#endif
+}
+
+class Bitmap final : public Linear {
+public:
+    Bitmap(int rows, int cols, const float* weight)
+        : Linear(rows, cols, "bitmap-float32"), words_((cols + 15) / 16),
+          bits_(std::size_t(2) * rows * words_), start_(sizeof(std::int64_t) * (rows + 1)) {
+        std::int64_t kept = 0;
+        for (std::int64_t at = 0; at < static_cast<std::int64_t>(rows) * cols; ++at) kept += weight[at] != 0;
+        values_ = Buffer(sizeof(float) * kept);
+        std::int64_t next = 0;
+        for (std::int64_t row = 0; row < rows; ++row) {
+            start_.as<std::int64_t>()[row] = next;
+            for (std::int64_t k = 0; k < cols; ++k) {
+                const float value = weight[row * cols + k];
+                if (value == 0) continue;
+                bits_.as<std::uint16_t>()[row * words_ + k / 16] |= static_cast<std::uint16_t>(1 << (k % 16));
+                values_.as<float>()[next++] = value;
+            }
+        }
+        start_.as<std::int64_t>()[rows] = next;
+    }
+
+    void run(int first, int last, const Activation& x, float* y, std::int64_t stride) const override {
+        const int end = smaller(last * unit_rows, rows);
+        for (int row = first * unit_rows; row < end; ++row) {
+            int token = 0;
+            for (; token + 4 <= x.tokens; token += 4) product<4>(row, x.token(token), y + token * stride + row, stride);
+            for (; token < x.tokens; ++token) product<1>(row, x.token(token), y + token * stride + row, stride);
+        }
+    }
+
+    void row(int index, float* out) const override {
+        const float* value = values_.as<float>() + start_.as<std::int64_t>()[index];
+        const std::uint16_t* bits = bits_.as<std::uint16_t>() + static_cast<std::int64_t>(index) * words_;
+        for (int k = 0; k < cols; ++k) out[k] = bits[k / 16] >> (k % 16) & 1 ? *value++ : 0;
+    }
+
+    std::size_t bytes() const override { return bits_.size() + values_.size(); }
+
+private:
+    template <int N>
+    void product(int row, const Activation& x, float* y, std::int64_t stride) const {
+        const float* value = values_.as<float>() + start_.as<std::int64_t>()[row];
+        const std::uint16_t* bits = bits_.as<std::uint16_t>() + static_cast<std::int64_t>(row) * words_;
+        v16f even[N] = {}, odd[N] = {};
+        const int whole = cols / 16;
+        const auto step = [&](int word, v16f* sums) {
+            const v16f w = expand(bits[word], value);
+            value += __builtin_popcount(bits[word]);
+            for (int n = 0; n < N; ++n) sums[n] += w * load<v16f>(x.x + n * x.stride + word * 16);
+        };
+        int word = 0;
+        for (; word + 2 <= whole; word += 2) step(word, even), step(word + 1, odd);
+        if (word < whole) step(word, even);
+        float rest[N] = {};
+        for (int k = whole * 16; k < cols; ++k)
+            if (bits[k / 16] >> (k % 16) & 1) {
+                for (int n = 0; n < N; ++n) rest[n] += *value * x.x[n * x.stride + k];
+                ++value;
+            }
+        for (int n = 0; n < N; ++n) y[n * stride] = sum_lanes(even[n] + odd[n]) + rest[n];
+    }
+
+    std::int64_t words_;
+    Buffer bits_, start_, values_;
+};
+
+} // namespace GOSSAMER_ISA
+} // namespace gossamer::linear
