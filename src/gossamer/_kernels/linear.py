@@ -1,0 +1,126 @@
+"""Prepared linear maps: weights repacked once for the machine, for the token loops of decoder and encoder.
+
+Every function returns a native ``Linear`` with ``shape``, ``kernel`` (what runs), ``nbytes`` (what one product
+reads), ``row(i, out)`` and ``matmat``. The factors are copied; native code checks every size and index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gossamer._core.errors import ArgumentError, ShapeError
+from gossamer._core.threads import get_threads
+from gossamer._kernels import _native
+
+
+def dense(weight: np.ndarray) -> Any:
+    """Prepare a dense matrix of shape (O, K): uint16 means raw bfloat16, anything else becomes float32."""
+    if weight.ndim != 2:
+        raise ShapeError(f"weight has shape {weight.shape}: expected a 2-D array")
+    if weight.dtype == np.uint16:
+        return _native.linear.dense_bf16(np.ascontiguousarray(weight))
+    return _native.linear.dense_f32(np.ascontiguousarray(weight, dtype=np.float32))
+
+
+def bitmap(weight: np.ndarray) -> Any:
+    """Prepare a matrix with many zeros, given dense; only the others are stored, as float32 and one bit an entry."""
+    return _native.linear.bitmap(np.ascontiguousarray(weight, dtype=np.float32))
+
+
+def group_quant(
+    qweight: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, *, cols: int, bits: int, group: int
+) -> Any:
+    """Prepare group-quantised factors (see :mod:`gossamer._kernels.packing`); ``group`` 0 is the whole row.
+
+    Raises
+    ------
+    ArgumentError
+        For groups that are neither a multiple of 16 nor the whole row, or factors of the wrong sizes.
+    """
+    if qweight.ndim != 3 or scale.ndim != 2:
+        raise ShapeError(f"qweight {qweight.shape} and scale {scale.shape}: expected a 3-D and a 2-D array")
+    zero_int, zero_float = _zeros(zero)
+    return _call(
+        _native.linear.group_quant,
+        _bytes(qweight),
+        _halves(scale),
+        zero_int,
+        zero_float,
+        rows=qweight.shape[0],
+        cols=cols,
+        bits=bits,
+        group=group or cols,
+    )
+
+
+def group_sparse_quant(
+    row_ptr: np.ndarray,
+    col: np.ndarray,
+    qweight: np.ndarray,
+    scale: np.ndarray,
+    zero: np.ndarray | None,
+    *,
+    cols: int,
+    bits: int,
+    group: int,
+) -> Any:
+    """Prepare group-sparse factors: groups of a multiple of 16 columns, at most 65536 columns."""
+    if qweight.ndim != 2:
+        raise ShapeError(f"qweight has shape {qweight.shape}: expected a 2-D array")
+    zero_int, zero_float = _zeros(zero)
+    return _call(
+        _native.linear.group_sparse_quant,
+        np.ascontiguousarray(row_ptr, dtype=np.int32),
+        np.ascontiguousarray(col, dtype=np.uint16),
+        _bytes(qweight),
+        _halves(scale),
+        zero_int,
+        zero_float,
+        cols=cols,
+        bits=bits,
+        group=group,
+    )
+
+
+def low_rank(base: Any, left: Any, right: Any) -> Any:
+    """Add ``left @ right`` to a prepared matrix; both are prepared matrices as well."""
+    return _call(_native.linear.low_rank, base, left, right)
+
+
+def matmat(linear: Any, x: np.ndarray, *, act: str = "fp32", threads: int | None = None) -> np.ndarray:
+    """Multiply with ``x`` of shape (K, N) as the token loops do; returns float32 (O, N). For tests and probes."""
+    tokens = np.ascontiguousarray(x.T, dtype=np.float32)
+    y = np.empty((len(tokens), linear.shape[0]), dtype=np.float32)
+    for start in range(0, len(tokens), 64):
+        part = slice(start, start + 64)
+        _call(linear.matmat, tokens[part], y[part], act == "int8", get_threads(threads))
+    return y.T
+
+
+def _call(function: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return function(*arguments, **options)
+    except ValueError as error:
+        raise ArgumentError(str(error)) from None
+
+
+def _bytes(qweight: np.ndarray) -> np.ndarray:
+    if qweight.dtype != np.uint8:
+        raise ArgumentError(f"qweight is {qweight.dtype}: expected uint8")
+    return np.ascontiguousarray(qweight).reshape(-1, qweight.shape[-1])
+
+
+def _halves(values: np.ndarray) -> np.ndarray:
+    if values.dtype != np.float16:
+        raise ArgumentError(f"scale or zero is {values.dtype}: expected float16")
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint16)
+
+
+def _zeros(zero: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if zero is None:
+        return None, None
+    if zero.dtype == np.uint8:
+        return np.ascontiguousarray(zero).reshape(-1), None
+    return None, _halves(zero)
