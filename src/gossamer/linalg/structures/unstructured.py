@@ -12,7 +12,7 @@ from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_float
 from gossamer._kernels import csr
 from gossamer.linalg.nearest.obs import sweep
-from gossamer.linalg.nearest.selection import SCOPES, keep_largest, rationed, saliency
+from gossamer.linalg.nearest.selection import SCOPES, count_kept, keep_largest, rationed, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.structure import Structure, structure_from_config
 
@@ -117,7 +117,9 @@ class Unstructured(Structure):
         return frozenset({"none", "diagonal"} if self.scope == "matrix" else ())
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
-        return 64 * self.density + 32 * (shape[0] + 1) / (shape[0] * shape[1])
+        each = shape[0] if self.scope == "row" else 1
+        kept = each * count_kept(self.density, shape[0] * shape[1] // each)
+        return (64 * kept + 32 * (shape[0] + 1)) / (shape[0] * shape[1])
 
     def quantized(self, bits: int = 4, group: int = 32, **options: Any) -> Structure:
         """The same sparsity with values on grids of ``bits`` bits: :class:`UnstructuredQuant`."""
