@@ -68,7 +68,7 @@ def check_array(name: str, value: Any, *, ndim: int | tuple[int, ...], finite: b
             array = np.asarray(value)
         except ValueError as error:
             raise bad_argument(name, type(value).__name__, "a rectangular array") from error
-        if array.dtype == object:
+        if array.dtype.kind not in "biufc":
             raise bad_argument(name, type(value).__name__, "an array of real numbers")
         complex_input = np.iscomplexobj(array)
         if not complex_input and not np.issubdtype(array.dtype, np.floating):

@@ -116,7 +116,7 @@ def _apply(A: StructuredMatrix, x: np.ndarray) -> np.ndarray:
 
 
 def _relative(error: np.ndarray, reference: np.ndarray) -> float:
-    return float(np.linalg.norm(error) / max(np.linalg.norm(reference), 1e-300))
+    return float(np.linalg.norm(error)) / max(float(np.linalg.norm(reference)), 1e-300)
 
 
 _VIOLATION = {

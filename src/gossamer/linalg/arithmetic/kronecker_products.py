@@ -7,14 +7,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gossamer._core.arrays import Array, is_torch, to_numpy
+from gossamer._core.arrays import Array, to_numpy
 from gossamer._core.checks import check_array, check_int
 from gossamer._core.errors import UnsupportedError
 from gossamer.linalg.arithmetic.compound import CompoundMatrix, check_parts
 from gossamer.linalg.metric import weighted_error
 from gossamer.linalg.nearest.kronecker import left_target, nearest_kronecker, right_target
 from gossamer.linalg.operator import Structure, StructuredMatrix
-from gossamer.linalg.structures.kronecker import Kronecker, KroneckerMatrix, check_shape, kron_matmat
+from gossamer.linalg.structures.kronecker import (
+    Kronecker,
+    KroneckerMatrix,
+    check_shape,
+    kron_dense,
+    kron_matmat,
+)
 
 
 def kron(A: Any, B: Any) -> StructuredMatrix:
@@ -70,12 +76,8 @@ class KroneckerProductMatrix(CompoundMatrix):
         return KroneckerProductMatrix.of(self.parts[0].T, self.parts[1].T)
 
     def _dense(self) -> Array:
-        left, right = (part._dense() for part in self.parts)
-        if is_torch(left):
-            import torch
-
-            return torch.kron(left, right)
-        return np.kron(left, right)
+        left, right = self.parts
+        return kron_dense(left._dense(), right._dense())
 
     def flops(self, n: int = 1) -> int:
         left, right = self.parts

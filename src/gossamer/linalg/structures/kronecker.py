@@ -33,6 +33,12 @@ def kron_matmat(
     return whole.reshape(whole.shape[0] * rows, n)
 
 
+def kron_dense(left: Array, right: Array) -> Array:
+    """``A kron B`` as one array or tensor; ``torch.kron`` refuses some transposed views."""
+    blocks = left[:, None, :, None] * right[None, :, None, :]
+    return blocks.reshape(left.shape[0] * right.shape[0], left.shape[1] * right.shape[1])
+
+
 def _transpose(x: Array, axes: tuple[int, ...]) -> Array:
     return x.permute(axes) if is_torch(x) else x.transpose(axes)
 
@@ -66,12 +72,7 @@ class KroneckerMatrix(StructuredMatrix):
         return KroneckerMatrix(structure, self.shape[::-1], {name: f.T for name, f in self.factors.items()})
 
     def _dense(self) -> Array:
-        left, right = self.factors["left"], self.factors["right"]
-        if is_torch(left):
-            import torch
-
-            return torch.kron(left, right)
-        return np.kron(left, right)
+        return kron_dense(self.factors["left"], self.factors["right"])
 
     def flops(self, n: int = 1) -> int:
         (a, b), (c, d) = self.structure.left_shape, self.structure.right_shape

@@ -1,0 +1,8 @@
+"""Modules for torch whose weights are structured matrices."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={"linear.structured": ["StructuredLinear", "replace_linears"]},
+)

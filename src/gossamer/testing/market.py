@@ -1,0 +1,64 @@
+"""A market of small families, over which the contracts run. A new family joins by one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gossamer.linalg import (
+    BlockDiagonal,
+    Diagonal,
+    Kronecker,
+    KroneckerProduct,
+    LowRank,
+    Permutation,
+    Product,
+    Scaled,
+    Unstructured,
+)
+from gossamer.linalg.operator import StructuredMatrix
+from gossamer.linalg.structure import Structure
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A family and a small shape for it."""
+
+    structure: Structure
+    shape: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """For test reports."""
+        return f"{self.structure}-{self.shape[0]}x{self.shape[1]}"
+
+    def member(self, dtype: type = np.float32, random_state: int = 0) -> StructuredMatrix:
+        """The projection of a random matrix."""
+        W = np.random.default_rng(random_state).standard_normal(self.shape)
+        return self.structure.project(W.astype(dtype))
+
+
+MARKET: tuple[Stall, ...] = (
+    Stall(Unstructured(density=0.3), (7, 9)),
+    Stall(Unstructured(density=0.5, scope="row"), (5, 1)),
+    Stall(LowRank(2), (6, 8)),
+    Stall(LowRank(9), (3, 4)),
+    Stall(LowRank(2, dtype="float16"), (5, 7)),
+    Stall(LowRank(2, dtype="bfloat16"), (8, 6)),
+    Stall(Diagonal(), (5, 5)),
+    Stall(Diagonal(), (4, 6)),
+    Stall(Diagonal(), (6, 1)),
+    Stall(Permutation(), (6, 6)),
+    Stall(BlockDiagonal(3), (6, 9)),
+    Stall(Kronecker((2, 3), (3, 2)), (6, 6)),
+    Stall(Kronecker((1, 4), (3, 2)), (3, 8)),
+    Stall(Unstructured(density=0.3) + LowRank(1), (6, 8)),
+    Stall(BlockDiagonal(2) @ Permutation() @ BlockDiagonal(3), (6, 6)),
+    Stall(Product((Unstructured(density=0.5), LowRank(2)), inner=(5,)), (4, 6)),
+    Stall(LowRank(1).T, (5, 4)),
+    Stall(Unstructured(density=0.4).T, (5, 8)),
+    Stall(Scaled(Permutation()), (5, 5)),
+    Stall(KroneckerProduct(Diagonal(), LowRank(1), (2, 2), (3, 4)), (6, 8)),
+)
+"""Every family of :mod:`gossamer.linalg`, small."""
