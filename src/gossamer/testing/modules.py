@@ -18,7 +18,8 @@ def check_module(module: Any, *inputs: Any, half: bool = True, learning_rate: fl
 
     Same result in evaluation mode for the same input, and with and without gradients; gradients reach every
     trainable parameter; a strict ``state_dict`` round trip through a file without pickled code, extra or missing
-    keys refused; copies and pickles after use; a few gradient steps lower a squared loss; bfloat16 inputs keep their dtype.
+    keys refused; copies and pickles after use; a few gradient steps lower a squared loss;
+    bfloat16 inputs keep their dtype.
 
     Parameters
     ----------
