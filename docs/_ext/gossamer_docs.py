@@ -59,9 +59,9 @@ class RecipesTable(_Markdown):
     """The recipes that gossamer ships."""
 
     def run(self) -> list[nodes.Node]:
-        from gossamer.compress import list_recipes, load_recipe
+        from gossamer.compress import list_recipes
 
-        rows = [(f"`{name}`", load_recipe(name).description) for name in map(_name, list_recipes())]
+        rows = [(f"`{recipe.name}`", recipe.summary) for recipe in list_recipes()]
         return self.render(table(("recipe", "what it does"), rows))
 
 
@@ -73,10 +73,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         "|" + " --- |" * len(header),
         *("| " + " | ".join(row) + " |" for row in escaped),
     ]
-
-
-def _name(recipe: Any) -> str:
-    return recipe if isinstance(recipe, str) else recipe.name
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
