@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "artifact": ["Artifact", "load_artifact", "save_artifact"],
+        "encoder": ["Encoder"],
         "engine": ["BenchmarkResult", "Engine"],
         "evaluate": ["AccuracyResult", "PerplexityResult", "Question", "read_questions"],
         "generation": ["GenerateResult"],

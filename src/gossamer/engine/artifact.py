@@ -209,7 +209,7 @@ def check_artifact(artifact: Artifact) -> None:
     for path, matrix in artifact.matrices.items():
         raw = matrix.numpy() if matrix.is_torch else matrix
         for factor, value in raw.factors.items():
-            _check_finite(f"{path}.{factor}", value)
+            _check_finite(f"{path}.{factor}", value, factor in raw.raw_bfloat16)
 
 
 def _check_layout(artifact: Artifact, layout: Layout) -> None:
@@ -243,10 +243,10 @@ def _compare(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -
             raise FormatError(f"{what} {name} has shape {found[name]}: expected {shape}")
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
+def _check_finite(name: str, array: np.ndarray, raw_bfloat16: bool = False) -> None:
     if array.dtype.kind == "f":
         good = np.isfinite(array)
-    elif array.dtype == np.uint16 and name.endswith(".weight"):  # raw bfloat16
+    elif raw_bfloat16:
         good = (array & 0x7F80) != 0x7F80
     else:
         return

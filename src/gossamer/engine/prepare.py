@@ -1,0 +1,89 @@
+"""From structured matrices to prepared native weights: which kernel multiplies which family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gossamer._core.arrays import to_numpy, widen
+from gossamer._kernels import linear
+from gossamer.linalg import DenseMatrix, GroupQuantMatrix, GroupSparseQuantMatrix, LowRankMatrix, SumMatrix
+from gossamer.linalg.operator import StructuredMatrix
+
+# Skipping zeros costs one bit an entry and a look at it; it pays below this fraction of non-zeros.
+_SPARSE_BELOW = 0.7
+
+
+def prepare(matrix: StructuredMatrix) -> Any:
+    """Repack a matrix for the token loops.
+
+    Group-quantised and group-sparse matrices keep their codes, dense ones their float32 or bfloat16, sparse ones
+    become non-zeros with a bitmap, and low-rank terms of a sum are fused into its product. Every other family runs
+    as the dense matrix that it represents, because none of them is faster on one token.
+
+    Parameters
+    ----------
+    matrix : StructuredMatrix
+        With NumPy factors; they are copied.
+
+    Returns
+    -------
+    _native.linear.Linear
+        Its ``kernel`` names what was chosen.
+    """
+    if isinstance(matrix, SumMatrix):
+        return _sum(matrix)
+    if (
+        isinstance(matrix, LowRankMatrix)
+        and sum(matrix.shape) * matrix.rank < matrix.shape[0] * matrix.shape[1]
+    ):
+        return _with_low_rank(linear.bitmap(np.zeros(matrix.shape, np.float32)), [matrix])
+    f = {name: to_numpy(factor) for name, factor in matrix.factors.items()}
+    if isinstance(matrix, DenseMatrix):
+        return linear.dense(f["weight"])
+    if isinstance(matrix, (GroupQuantMatrix, GroupSparseQuantMatrix)):
+        bits, group, cols = matrix.structure.bits, matrix.structure.group, matrix.shape[1]
+        if isinstance(matrix, GroupQuantMatrix) and (group % 16 == 0 or group >= cols):
+            return linear.group_quant(
+                f["qweight"], f["scale"], f.get("zero"), cols=cols, bits=bits, group=group
+            )
+        if isinstance(matrix, GroupSparseQuantMatrix) and group % 16 == 0 and cols <= 65536:
+            return linear.group_sparse_quant(
+                f["row_ptr"],
+                f["col"],
+                f["qweight"],
+                f["scale"],
+                f.get("zero"),
+                cols=cols,
+                bits=bits,
+                group=group,
+            )
+    return _best_of(to_numpy(matrix.to_dense()))
+
+
+def _best_of(weight: np.ndarray) -> Any:
+    sparse = np.count_nonzero(weight) < _SPARSE_BELOW * weight.size
+    return linear.bitmap(weight) if sparse else linear.dense(weight.astype(np.float32, copy=False))
+
+
+def _sum(matrix: SumMatrix) -> Any:
+    low = [term for term in matrix.parts if isinstance(term, LowRankMatrix)]
+    rest = [term for term in matrix.parts if not isinstance(term, LowRankMatrix)]
+    if not low or not rest:
+        return _best_of(to_numpy(matrix.to_dense()))
+    if len(rest) == 1:
+        return _with_low_rank(prepare(rest[0]), low)
+    return _with_low_rank(_best_of(sum(to_numpy(term.to_dense()) for term in rest)), low)
+
+
+def _with_low_rank(base: Any, terms: list[LowRankMatrix]) -> Any:
+    lefts = [to_numpy(term.factors["left"]) for term in terms]
+    rights = [to_numpy(term.factors["right"]) for term in terms]
+    if len({left.dtype for left in lefts}) > 1:  # raw bfloat16 stays raw only among its own kind
+        lefts, rights = [widen(left) for left in lefts], [widen(right) for right in rights]
+    left, right = np.concatenate(lefts, axis=1), np.concatenate(rights, axis=0)
+    return linear.low_rank(base, linear.dense(left), linear.dense(right))
+
+
+__all__ = ["prepare"]
