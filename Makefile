@@ -59,9 +59,7 @@ $(stamps)/docs: pyproject.toml $(stamps)/build
 	@touch $@
 
 demo: build models ## Compress a real language model and open the books on it
-	$(bin)/gossamer compress smollm2-135m --recipe demo --out demo-out/smollm2 --report demo-out/report.html
-	$(bin)/gossamer generate demo-out/smollm2 "What is the capital of France?" --chat --max-new-tokens 32
-	@echo "the report: demo-out/report.html"
+	$(bin)/gossamer demo --out demo-out
 
 test: build models lint ## The whole suite; kernels once for each instruction set of this machine
 	@for isa in $$($(bin)/python -c 'from gossamer._kernels.dispatch import available_isas as isas; \
