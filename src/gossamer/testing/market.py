@@ -7,15 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from gossamer.linalg import (
+    NM,
+    Block,
     BlockDiagonal,
+    Dense,
     Diagonal,
+    GroupQuant,
+    GroupSparseQuant,
     Kronecker,
     KroneckerProduct,
     LowRank,
+    NMQuant,
     Permutation,
     Product,
     Scaled,
     Unstructured,
+    UnstructuredQuant,
 )
 from gossamer.linalg.operator import StructuredMatrix
 from gossamer.linalg.structure import Structure
@@ -40,8 +47,26 @@ class Stall:
 
 
 MARKET: tuple[Stall, ...] = (
+    Stall(Dense(), (4, 6)),
+    Stall(Dense("float64"), (3, 5)),
+    Stall(Dense("float16"), (3, 5)),
+    Stall(Dense("bfloat16"), (5, 3)),
     Stall(Unstructured(density=0.3), (7, 9)),
     Stall(Unstructured(density=0.5, scope="row"), (5, 1)),
+    Stall(NM(2, 4), (5, 8)),
+    Stall(NM(2, 4), (3, 10)),
+    Stall(NM(1, 8), (4, 16)),
+    Stall(Block((1, 4), density=0.5), (6, 12)),
+    Stall(Block((2, 3), density=0.4), (4, 9)),
+    Stall(GroupQuant(bits=4, group=8), (5, 16)),
+    Stall(GroupQuant(bits=4, group=16), (4, 40)),
+    Stall(GroupQuant(bits=3, group=0), (4, 20)),
+    Stall(GroupQuant(bits=2, group=8, symmetric=True), (4, 24)),
+    Stall(GroupQuant(bits=8, group=16, zero="float"), (4, 32)),
+    Stall(GroupSparseQuant(bits=4, group=8, density=0.5), (6, 32)),
+    Stall(GroupSparseQuant(bits=4, group=16, density=0.5, symmetric=True), (4, 64)),
+    Stall(NMQuant(2, 4, bits=4, group=8), (4, 32)),
+    Stall(UnstructuredQuant(density=0.5, bits=4, group=8), (5, 20)),
     Stall(LowRank(2), (6, 8)),
     Stall(LowRank(9), (3, 4)),
     Stall(LowRank(2, dtype="float16"), (5, 7)),
@@ -54,10 +79,13 @@ MARKET: tuple[Stall, ...] = (
     Stall(Kronecker((2, 3), (3, 2)), (6, 6)),
     Stall(Kronecker((1, 4), (3, 2)), (3, 8)),
     Stall(Unstructured(density=0.3) + LowRank(1), (6, 8)),
+    Stall(Block((1, 8), density=0.5).quantized(bits=4) + LowRank(2), (6, 32)),
+    Stall(Kronecker((2, 2), (2, 3)) + Diagonal(), (4, 6)),
     Stall(BlockDiagonal(2) @ Permutation() @ BlockDiagonal(3), (6, 6)),
     Stall(Product((Unstructured(density=0.5), LowRank(2)), inner=(5,)), (4, 6)),
     Stall(LowRank(1).T, (5, 4)),
     Stall(Unstructured(density=0.4).T, (5, 8)),
+    Stall(NM(2, 4).T, (8, 5)),
     Stall(Scaled(Permutation()), (5, 5)),
     Stall(KroneckerProduct(Diagonal(), LowRank(1), (2, 2), (3, 4)), (6, 8)),
 )

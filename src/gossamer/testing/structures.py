@@ -20,9 +20,9 @@ def check_structure(
     """Check that a family keeps every promise of the class, on matrices of one small shape.
 
     Members for all metrics, from arrays and tensors, with inputs left alone and bits repeated; where
-    ``structure.nearest_in`` says that the projection is exact: no other member that we find is nearer, and projecting
-    twice changes nothing; a metric helps, measured in it; the config survives JSON; the stated bits are what a member
-    takes; bad input is refused.
+    ``structure.nearest_in`` says that the projection is exact: no other member that we find is nearer, projecting
+    twice changes nothing, and a metric never hurts, measured in it; the config survives JSON; the stated bits are
+    what a member takes; bad input is refused.
 
     Parameters
     ----------
@@ -53,14 +53,9 @@ def check_structure(
     plain = structure.project(W)
     for name, metric in metrics.items():
         member = _project(structure, W, metric, name)
-        error = weighted_error(W, member.to_dense(), metric)
-        unaware = weighted_error(W, plain.to_dense(), metric)
-        require(
-            error <= unaware * (1 + 1e-4),
-            f"metric {name}: error {error:.6g}, without the metric {unaware:.6g}",
-        )
         if name in structure.nearest_in:
             _nothing_nearer(structure, W, metric, name, member, rng, trials)
+        _metric_helps(structure, shape, metric, name, rng, 1 if name in structure.nearest_in else 10)
     if "none" in structure.nearest_in:
         again = structure.project(plain.to_dense())
         drift = weighted_error(plain.to_dense(), again.to_dense())
@@ -88,6 +83,23 @@ def _project(structure: Structure, W: np.ndarray, metric: Any, name: str) -> Str
     same = all(twin.factors[k].tobytes() == f.tobytes() for k, f in member.factors.items())
     require(same, f"metric {name}: project gives different bits the second time")
     return member
+
+
+def _metric_helps(
+    structure: Structure, shape: tuple[int, int], metric: Any, name: str, rng: np.random.Generator, count: int
+) -> None:
+    """An exact fit gains by the metric every time; heuristics over a few matrices, or lose a twentieth at most."""
+    aware = blind = size = 0.0
+    for _ in range(count):
+        W = rng.standard_normal(shape).astype(np.float32)
+        aware += weighted_error(W, structure.project(W, metric).to_dense(), metric)
+        blind += weighted_error(W, structure.project(W).to_dense(), metric)
+        size += weighted_error(W, np.zeros(shape), metric)
+    slack = 1e-4 if name in structure.nearest_in else 0.05
+    require(
+        aware <= blind * (1 + slack) + 1e-10 * size,
+        f"metric {name}: error {aware:.6g}, without the metric {blind:.6g}",
+    )
 
 
 def _nothing_nearer(
@@ -133,9 +145,7 @@ def _torch(structure: Structure, W: np.ndarray, plain: StructuredMatrix) -> None
     require(member.is_torch, "a tensor W must give torch factors")
     require_same_factors(member.numpy(), plain, "a tensor W")
     half = structure.project(tensor.bfloat16())
-    require(half.is_torch and half.dtype == np.float32, f"a bfloat16 W gave {half}")
-    wide = structure.project(W.astype(np.float64))
-    require(wide.dtype in (np.float32, np.float64), f"a float64 W gave {wide.dtype}")
+    require(half.is_torch and half.dtype == plain.dtype, f"a bfloat16 W gave {half}")
 
 
 def _accounts(structure: Structure, shape: tuple[int, int], plain: StructuredMatrix) -> None:
@@ -152,7 +162,8 @@ def _accounts(structure: Structure, shape: tuple[int, int], plain: StructuredMat
     require_raises(
         GossamerError, lambda: structure_from_config({**config, "no_such_parameter": 1}), "unknown parameter"
     )
-    require(plain.dtype == np.float32, f"a float32 W gave a {plain.dtype} member")
+    stored = getattr(structure, "dtype", None) == "float64"
+    require(plain.dtype == np.float32 or stored, f"a float32 W gave a {plain.dtype} member")
 
 
 def _bad_input(structure: Structure, W: np.ndarray, H: np.ndarray) -> None:
