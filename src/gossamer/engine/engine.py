@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from gossamer._core.threads import get_threads
 from gossamer._kernels.dispatch import active_isa
 from gossamer.engine import evaluate
 from gossamer.engine.artifact import Artifact, load_artifact
+from gossamer.engine.batch import generate_batch
 from gossamer.engine.generation import (
     TextBuilder,
     TextStream,
@@ -177,22 +178,19 @@ class Engine:
         if many and stream is not None:
             raise ArgumentError(f"stream with {len(prompts)} prompts: expected one prompt")
         sizes = [room(len(ids), max_new_tokens, self.max_context) for ids in prompts]
-        sampling = sampling.seeded()
-        results = []
-        for i, (ids, size) in enumerate(zip(prompts, sizes, strict=True)):
-            builder = TextBuilder(self.tokenizer, self.eos_ids, stop, stream)
-            own = Sampling(temperature, top_k, top_p, repetition_penalty, ((sampling.seed or 0) + i) % 2**63)
-            results.append(
-                run_generation(
-                    self._model.new_session(),
-                    ids,
-                    builder,
-                    max_new_tokens=size,
-                    sampling=own,
-                    stop_ids=sorted(self.eos_ids),
-                )
-            )
-        return results if many else results[0]
+        seed = sampling.seeded().seed or 0
+        builders = [TextBuilder(self.tokenizer, self.eos_ids, stop, stream) for _ in prompts]
+        samplings = [replace(sampling, seed=(seed + i) % 2**63) for i in range(len(prompts))]
+        if many:
+            return generate_batch(self._model, prompts, builders, sizes, samplings)
+        return run_generation(
+            self._model.new_session(),
+            prompts[0],
+            builders[0],
+            max_new_tokens=sizes[0],
+            sampling=samplings[0],
+            stop_ids=sorted(self.eos_ids),
+        )
 
     def stream(self, prompt: Prompt, **options: Any) -> TextStream:
         """Iterate over the pieces of an answer while it is drawn; the options are those of :meth:`generate`.
@@ -334,6 +332,12 @@ class Engine:
             prefill_speeds=first,
             decode_speeds=second,
         )
+
+    @property
+    def decoder(self) -> Any:
+        """The native decoder, for token-by-token use: ``engine.decoder.new_session()``."""
+        self._needs("llama", "decoder", "embed")
+        return self._model
 
     @property
     def memory(self) -> dict[str, int]:

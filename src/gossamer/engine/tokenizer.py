@@ -104,8 +104,11 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """The text of ``ids``; bytes that are no UTF-8 become U+FFFD."""
-        checked = [check_int("id", i, low=0, high=self.vocab_size - 1) for i in ids]
+        """The text of ``ids``; bytes that are no UTF-8 become U+FFFD.
+
+        Ids that the tokenizer does not have give no text: models pad their vocabulary.
+        """
+        checked = [check_int("id", i, low=0, high=2**32 - 1) for i in ids]
         return self._raw.decode(checked, skip_special_tokens=skip_special)
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:

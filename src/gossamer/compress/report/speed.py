@@ -115,7 +115,7 @@ def engine_runner(label: str, engine: Any, prefill: int = 256, decode: int = 64)
     prefill, decode : int
         How many tokens each.
     """
-    ids = [(7919 * i + 31) % engine.vocabulary for i in range(prefill)]
+    ids = [(7919 * i + 31) % engine.vocab_size for i in range(prefill)]
 
     def once() -> tuple[float, float]:
         session = engine.decoder.new_session()
@@ -126,7 +126,7 @@ def engine_runner(label: str, engine: Any, prefill: int = 256, decode: int = 64)
             logits = session.decode(int(logits.argmax()))
         return middle - start, time.perf_counter() - middle
 
-    return Runner(label, prefill, decode, engine.threads, int(engine.memory), once)
+    return Runner(label, prefill, decode, engine.threads, sum(engine.memory.values()), once)
 
 
 def llama_cpp_runner(
