@@ -55,10 +55,10 @@ def test_an_init_file_only_re_exports(path):
 def _calls(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
-            yield (
-                ast.unparse(node.func),
-                {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords},
-            )
+            call = ast.unparse(node.func)
+            if call == "pickle.loads" and ast.unparse(node.args[0]).startswith("pickle.dumps("):
+                continue  # a copy of an object at hand (the contracts test it), not data from outside
+            yield call, {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
 
 
 @pytest.mark.parametrize("path", PYTHON + BENCHMARKS, ids=name)

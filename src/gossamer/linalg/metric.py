@@ -27,7 +27,20 @@ def check_metric(metric: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
 
 
 def weighted_error(W: Array, W_hat: Array, metric: np.ndarray | None = None) -> float:
-    """``trace((W - W_hat) H (W - W_hat)^T)`` in float64."""
+    """``trace((W - W_hat) H (W - W_hat)^T)`` in float64.
+
+    Parameters
+    ----------
+    W, W_hat : arrays or tensors, shape (O, K)
+        A matrix and its approximation.
+    metric : None or ndarray, shape (K,) or (K, K)
+        ``H``; None is the identity, a vector a diagonal.
+
+    Returns
+    -------
+    float
+        The squared error.
+    """
     error = to_numpy(W).astype(np.float64) - to_numpy(W_hat)
     if metric is None:
         return float((error**2).sum())
