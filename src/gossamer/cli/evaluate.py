@@ -72,6 +72,6 @@ def _retention(engine: Any, original: Any, text: Path, limit: int | None) -> Any
 
 
 def _read(path: Path) -> str:
-    from gossamer.datasets import load_calibration_text
+    from gossamer.cli.texts import evaluation_text
 
-    return load_calibration_text(path)[0]
+    return evaluation_text(path)[0]

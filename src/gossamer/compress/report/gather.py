@@ -55,7 +55,7 @@ def report_data(
     speeds : sequence of Speed
         References first, the compressed model last.
     recipe : str
-        The recipe as TOML; by default the one that ``result.facts`` holds.
+        The recipe as TOML; by default the one that lies in the artifact.
     command : str
         What repeats the run.
     """
@@ -82,7 +82,7 @@ def report_data(
             result.facts.get("answers", "Both greedily, with the model's chat template if it has one.")
         ),
         machine=_machine(result),
-        recipe=recipe or str(result.facts.get("recipe_toml", "")),
+        recipe=recipe or _recipe(result),
         command=command or str(result.facts.get("command", "")),
         notes=_notes(result),
     )
@@ -214,7 +214,12 @@ def _machine(result: CompressResult) -> dict[str, str]:
     return shown
 
 
-_NOT_SHOWN = {"recipe_toml", "command", "answers", "note"}
+_NOT_SHOWN = {"command", "answers", "note"}
+
+
+def _recipe(result: CompressResult) -> str:
+    file = Path(result.path) / "recipe.toml"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _plain(value: Any) -> str:

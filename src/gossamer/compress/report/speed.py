@@ -75,7 +75,7 @@ class Runner:
 def race(
     runners: Sequence[Runner], repeats: int = 5, progress: Callable[[int, int], None] | None = None
 ) -> list[Speed]:
-    """Time each runner ``repeats`` times, in turns, after one run each that does not count.
+    """Time each runner ``repeats`` times, in turns.
 
     Parameters
     ----------
@@ -93,38 +93,30 @@ def race(
     """
     repeats = check_int("repeats", repeats, low=1)
     times: list[list[tuple[float, float]]] = [[] for _ in runners]
-    for turn in range(repeats + 1):
+    for turn in range(repeats):
         for runner, found in zip(runners, times):
-            seconds = runner.once()
-            if turn:
-                found.append(seconds)
+            found.append(runner.once())
         if progress is not None:
-            progress(turn, repeats)
+            progress(turn + 1, repeats)
     return [_speed(runner, found, repeats, len(runners)) for runner, found in zip(runners, times)]
 
 
 def engine_runner(label: str, engine: Any, prefill: int = 256, decode: int = 64) -> Runner:
-    """Time a gossamer engine: prefill a fresh session, then decode token by token, greedily.
+    """Time a gossamer engine by its own benchmark, which warms up each time.
 
     Parameters
     ----------
     label : str
         For reports.
     engine : Engine
-        Of a decoder.
+        Of a decoder, or of an encoder, which only reads.
     prefill, decode : int
         How many tokens each.
     """
-    ids = [(7919 * i + 31) % engine.vocab_size for i in range(prefill)]
 
     def once() -> tuple[float, float]:
-        session = engine.decoder.new_session()
-        start = time.perf_counter()
-        logits = session.prefill(ids)
-        middle = time.perf_counter()
-        for _ in range(decode):
-            logits = session.decode(int(logits.argmax()))
-        return middle - start, time.perf_counter() - middle
+        found = engine.benchmark(prefill=prefill, decode=decode, repeats=1)
+        return prefill / found.prefill_speed, decode / found.decode_speed if found.decode_speed else 0.0
 
     return Runner(label, prefill, decode, engine.threads, sum(engine.memory.values()), once)
 
@@ -169,21 +161,21 @@ def llama_cpp_runner(
             model.eval([int(np.ctypeslib.as_array(logits, (vocabulary,)).argmax())])
         return middle - start, time.perf_counter() - middle
 
+    once()  # warm up, as the engine's benchmark does
     return Runner(label, prefill, decode, count, 0, once)
 
 
 def _speed(runner: Runner, found: list[tuple[float, float]], repeats: int, racers: int) -> Speed:
-    prefill = [runner.prefill / seconds for seconds, _ in found]
-    decode = [runner.decode / seconds for _, seconds in found]
+    decode = [runner.decode / seconds if seconds else 0.0 for _, seconds in found]
     middle = statistics.median(decode)
     quartiles = statistics.quantiles(decode, n=4) if len(decode) > 1 else [middle, middle, middle]
     turns = f", {racers} models in turns" if racers > 1 else ""
     return Speed(
         label=runner.label,
-        prefill=statistics.median(prefill),
+        prefill=statistics.median(runner.prefill / seconds for seconds, _ in found),
         decode=middle,
-        decode_spread=(quartiles[2] - quartiles[0]) / middle,
+        decode_spread=(quartiles[2] - quartiles[0]) / middle if middle else 0.0,
         memory=runner.memory,
-        how=f"Median of {repeats} runs after one that does not count{turns}: a prompt of {runner.prefill} tokens, "
+        how=f"Median of {repeats} warm runs{turns}: a prompt of {runner.prefill} tokens, "
         f"then {runner.decode} tokens greedily, one by one; {runner.threads} threads.",
     )
