@@ -39,13 +39,23 @@ def test_the_error_in_any_metric_is_that_of_the_whitened_problem(rows, cols, ran
     )
 
 
-def test_directions_that_no_input_has_get_zero(rng):
-    W = rng.standard_normal((4, 6))
-    h = np.array([1.0, 0, 2, 0, 3, 4])
-    for metric in (h, np.diag(h)):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4)])
+def test_a_singular_metric_makes_no_entry_grow(rng, dtype, shape):
+    W = rng.standard_normal(shape).astype(dtype)
+    h = np.array([1.0, 0, 2, 1e-9, 3, 4])[: shape[1]]
+    for metric in (h, np.diag(h), np.zeros(shape[1]), np.ones(shape[1:] * 2)):
         fit = LowRank(3).project(W, metric).to_dense()
-        np.testing.assert_allclose(fit[:, [1, 3]], 0, atol=1e-12)
-    assert not LowRank(2).project(W, np.zeros(6)).to_dense().any()
+        assert np.linalg.norm(fit) <= np.linalg.norm(W) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (14, 9)])
+def test_float32_and_float64_agree(rng, shape):
+    W, X = rng.standard_normal(shape), rng.standard_normal((40, shape[1]))
+    for metric in (None, X.T @ X):
+        wide = LowRank(3).project(W, metric).to_dense()
+        narrow = LowRank(3).project(W.astype(np.float32), metric).to_dense()
+        np.testing.assert_allclose(narrow, wide, atol=1e-5)
 
 
 def test_factors_are_balanced(rng):

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.linalg
 
-from gossamer._core.arrays import Array, to_bits, to_numpy, widen
+from gossamer._core.arrays import Array, is_torch, to_bits, to_numpy, widen
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, FormatError
+from gossamer._kernels import lowrank
+from gossamer.linalg.metric import metric_product
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -21,54 +23,65 @@ def truncated_svd(
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""The factors ``L`` (O, r) and ``R`` (r, K) of the nearest matrix of rank ``r`` in a metric.
 
-    With ``H = Q diag(e) Q^T`` and ``S = Q diag(sqrt(e))``, the error of ``L R`` is ``||W S - L R S||_F``: the
-    truncated singular value decomposition ``U_r s_r V_r^T`` of ``W S`` gives ``L R = U_r s_r V_r^T S^+``. Directions
-    that no input has (``e`` at rounding level) cost nothing and get zero.
+    With ``U`` the leading left singular vectors of ``W H^(1/2)``, ``U U^T W`` is nearest: ``L = U``, ``R = U^T W``.
+    Nothing is divided by a root of ``H``, so a nearly singular ``H`` does no harm, and no entry grows.
 
     Parameters
     ----------
-    W : ndarray, shape (O, K)
-        The matrix.
+    W : ndarray, shape (O, K), float32 or float64
+        The matrix. For float32 the singular vectors are read off a Gram matrix in float64, whose rounding is below
+        that of ``W``; float64 takes the slower decomposition itself.
     rank : int
-        Largest rank; at most ``min(O, K)`` is returned.
+        Largest rank; ``r = min(rank, O, K)``.
     metric : None or ndarray, shape (K,) or (K, K)
         ``H``.
 
     Returns
     -------
-    L : ndarray, shape (O, r)
-    R : ndarray, shape (r, K)
+    L : ndarray, shape (O, r), float64
+    R : ndarray, shape (r, K), float64
         Rows of ``R`` and columns of ``L`` have pairwise equal norms, so that half precision holds both well.
 
     References
     ----------
     Eckart and Young, 1936. Liu et al., "EoRA", 2024 (the projection to the eigenspace of ``H``).
     """
-    root, inverse = _square_root(metric)
-    weighted = W.astype(np.float64) if root is None else (W * root if root.ndim == 1 else W @ root)
-    U, s, Vt = scipy.linalg.svd(weighted, full_matrices=False)
-    r = min(rank, len(s))
-    left, right = U[:, :r] * s[:r], Vt[:r]
-    if inverse is not None:
-        right = right * inverse if inverse.ndim == 1 else right @ inverse
-    norms = np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1)
-    alive = (norms[0] > 0) & (norms[1] > 0)
-    balance = np.sqrt(np.divide(norms[1], norms[0], out=np.zeros(r), where=alive))
-    return left * balance, right * np.divide(1, balance, out=np.zeros(r), where=balance > 0)[:, None]
+    wide = W.astype(np.float64)
+    size = min(rank, *W.shape)
+    if W.dtype == np.float64:
+        vectors = scipy.linalg.svd(_rooted(wide, metric), full_matrices=False)[0][:, :size]
+    elif W.shape[0] <= W.shape[1]:
+        vectors = _leading(metric_product(wide, metric) @ wide.T, size)
+    else:
+        rooted = _rooted(wide, metric)
+        vectors = scipy.linalg.qr(rooted @ _leading(rooted.T @ rooted, size), mode="economic")[0]
+    left, right = np.zeros((W.shape[0], size)), np.zeros((size, W.shape[1]))
+    found = vectors.shape[1]  # fewer if H has a lower rank
+    rows = vectors.T @ wide
+    balance = np.sqrt(np.linalg.norm(rows, axis=1))
+    left[:, :found] = vectors * balance
+    right[:found] = rows * np.divide(1, balance, out=np.zeros(found), where=balance > 0)[:, None]
+    return left, right
 
 
-def _square_root(metric: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _leading(gram: np.ndarray, count: int) -> np.ndarray:
+    n = len(gram)
+    if not n:
+        return gram
+    vectors = scipy.linalg.eigh((gram + gram.T) / 2, subset_by_index=(max(n - count, 0), n - 1))[1]
+    return vectors[:, ::-1]
+
+
+def _rooted(W: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
+    """``W S`` with ``S S^T = H``; columns of ``S`` for eigenvalues at rounding level are left out."""
     if metric is None:
-        return None, None
+        return W
     wide = metric.astype(np.float64)
     if wide.ndim == 1:
-        root = np.sqrt(wide)
-        return root, np.divide(1, root, out=np.zeros_like(root), where=root > 0)
+        return W * np.sqrt(wide)
     values, vectors = scipy.linalg.eigh((wide + wide.T) / 2)
-    noise = np.finfo(metric.dtype).eps * len(values) * max(values[-1], 0)
-    alive = values > noise
-    root = vectors[:, alive] * np.sqrt(values[alive])
-    return root, (vectors[:, alive] / np.sqrt(values[alive])).T
+    alive = values > np.finfo(metric.dtype).eps * len(values) * max(values[-1], 0)
+    return W @ (vectors[:, alive] * np.sqrt(values[alive]))
 
 
 class LowRankMatrix(StructuredMatrix):
@@ -117,14 +130,27 @@ class LowRankMatrix(StructuredMatrix):
         return 2 * self.rank * (self.shape[0] + self.shape[1]) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan("structured", "two gemms", "the inner size is the rank", self.flops(n), self.nbytes)
+        if self._in_rows():
+            return Plan("native", "lowrank.add", "both factors lie in rows", self.flops(n), self.nbytes)
+        return Plan("structured", "two gemms", "a factor is a transposed view", self.flops(n), self.nbytes)
+
+    def _in_rows(self) -> bool:
+        return all(f.is_contiguous() if is_torch(f) else f.flags.c_contiguous for f in self.factors.values())
 
     def _wide(self, name: str, dtype: np.dtype) -> np.ndarray:
-        factor = self.factors[name]
-        return widen(to_numpy(factor)).astype(dtype, copy=False)
+        return widen(to_numpy(self.factors[name])).astype(dtype, copy=False)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
-        return self._wide("left", x.dtype) @ (self._wide("right", x.dtype) @ x)
+        y = np.zeros((self.shape[0], x.shape[1]), x.dtype)
+        self._add_product(y, x)
+        return y
+
+    def _add_product(self, y: np.ndarray, x: np.ndarray) -> None:
+        left, right = self._wide("left", x.dtype), self._wide("right", x.dtype)
+        if self._in_rows():
+            lowrank.add(y, left, right, x)
+        else:
+            y += left @ (right @ x)
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
         return self._wide("right", y.dtype).T @ (self._wide("left", y.dtype).T @ y)
