@@ -74,7 +74,7 @@ def test_check_array_makes_integers_float64():
         (np.ones(3), ShapeError, r"W has shape \(3,\): expected a 2-D array"),
         (np.ones((2, 2)) * 1j, ArgumentError, "complex"),
         ([[1, 2], [3]], ArgumentError, "rectangular"),
-        ([["a"]], ValueError, "could not convert"),
+        ([["a"]], ArgumentError, "an array of real numbers"),
         (
             np.array([[1, np.nan], [np.inf, 1]]),
             ArgumentError,
