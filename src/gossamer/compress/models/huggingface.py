@@ -63,7 +63,7 @@ def build(kind: str, config: dict[str, Any], state: dict[str, Any], where: str) 
     Returns the module, in evaluation mode, and its complete configuration.
     """
     torch, transformers = require("torch", "models"), require("transformers", "models")
-    settings = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+    settings = {key: value for key, value in config.items() if key not in ("model_type", "dtype", "torch_dtype")}
     configuration = transformers.AutoConfig.for_model(kind, **settings)
     with torch.device("meta"):
         if kind == "bert":
