@@ -1,0 +1,55 @@
+"""The embedding and the head: wide tables, fitted some rows at a time so that memory stays small."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gossamer.compress.methods.layer import Fitted
+from gossamer.compress.result import LayerRow
+from gossamer.linalg import GroupQuant, Structure
+
+ROWS = 4096  # even, so that packed pairs of zeros never straddle two pieces
+
+
+def head_structure(head: str, width: int) -> Structure | None:
+    """The family that a recipe's ``head`` means for a table of ``width`` columns; None keeps float32.
+
+    ``"w8"`` is symmetric, ``"w4"`` is not; groups are the largest of 64, 32 and 16 columns that divides ``width``,
+    else the whole row. 4 bits use groups of 32 at most: a head is more sensitive than its size suggests.
+    """
+    if head == "keep":
+        return None
+    sizes = (64, 32, 16) if head == "w8" else (32, 16)
+    group = next((size for size in sizes if width % size == 0), 0)
+    return GroupQuant(bits=8 if head == "w8" else 4, group=group, symmetric=head == "w8")
+
+
+def fit_embedding(path: str, W: np.ndarray, structure: Structure) -> tuple[Fitted, np.ndarray]:
+    """Round a table (V, K) to the family and return it with its dense float32 values.
+
+    Rows are independent in the families of :func:`head_structure`, so that fitting pieces changes nothing.
+    """
+    dense = np.empty_like(W)
+    parts: dict[str, list[np.ndarray]] = {}
+    lost = total = 0.0
+    for start in range(0, len(W), ROWS):
+        piece = W[start : start + ROWS]
+        member = structure.project(piece)
+        dense[start : start + ROWS] = member.to_dense()
+        for name, factor in member.factors.items():
+            parts.setdefault(name, []).append(factor)
+        lost += float(np.square(piece - dense[start : start + ROWS], dtype=np.float64).sum())
+        total += float(np.square(piece, dtype=np.float64).sum())
+    factors = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    matrix = structure.matrix(structure, (W.shape[0], W.shape[1]), factors)
+    row = LayerRow(
+        module=path,
+        structure=str(structure),
+        kind=structure.kind,
+        shape=(int(W.shape[0]), int(W.shape[1])),
+        nbytes=matrix.nbytes,
+        bits_per_weight=matrix.bits_per_weight,
+        error=lost / total if total > 0 else 0.0,
+        sparsity=float(1 - np.count_nonzero(dense) / dense.size),
+    )
+    return Fitted(matrix, row), dense
