@@ -21,7 +21,7 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, FormatError, unknown_choice
 from gossamer.compress.rule import Override, Rule, check_keys, read_override, read_rule
 
-HEADS = ("keep", "w8", "w4")
+HEADS = ("keep", "w8", "w4", "auto")
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,18 @@ class Calibration:
     """How much text calibrates, and on which stream.
 
     ``stream = "compressed"`` measures each block's inputs behind those already compressed, one pass a run;
-    ``"base"`` measures them on the base model, once, so that several recipes share the pass.
+    ``"base"`` measures them on the base model, once, so that several recipes share the pass. A budget in quality
+    is checked on ``held_out`` further windows of the same text.
     """
 
     windows: int = 64
     length: int = 256
     stream: str = "compressed"
+    held_out: int = 12
 
     def __post_init__(self) -> None:
         check_int("calibration windows", self.windows, low=1)
+        check_int("calibration held_out", self.held_out, low=1)
         check_int("calibration length", self.length, low=2)
         check_choice("calibration stream", self.stream, ("compressed", "base"))
 
@@ -67,8 +70,9 @@ class Recipe:
     name, summary : str
     default : Rule or None
         For layers that no override matches; None in recipes whose layers are allocated.
-    head : {"keep", "w8", "w4"}
-        The output matrix, and the embedding where they are one: float32, or 8 or 4 bits a weight.
+    head : {"keep", "w8", "w4", "auto"}
+        The output matrix and the embedding (often one): float32, or 8 or 4 bits a weight; ``"auto"``, in recipes
+        with options, lets the allocation choose between 8 and 4 bits.
     overrides : tuple of Override
     calibration : Calibration
     options : tuple of Rule
@@ -92,6 +96,8 @@ class Recipe:
             raise ArgumentError(
                 f"recipe {self.name!r}: expected a [default] rule or [[option]] rules, one of both"
             )
+        if self.head == "auto" and not self.options:
+            raise ArgumentError(f"recipe {self.name!r}: head='auto' needs [[option]] rules")
         names = [option.name for option in self.options]
         if len(set(names)) != len(names) or (names and not all(names)):
             raise ArgumentError(f"recipe {self.name!r}: expected every option to have a name of its own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gossamer.compress.methods.layer import Fitted
+from gossamer.compress.models.source import SourceModel
 from gossamer.compress.result import LayerRow
 from gossamer.linalg import GroupQuant, Structure
 
@@ -22,6 +23,17 @@ def head_structure(head: str, width: int) -> Structure | None:
     sizes = (64, 32, 16) if head == "w8" else (32, 16)
     group = next((size for size in sizes if width % size == 0), 0)
     return GroupQuant(bits=8 if head == "w8" else 4, group=group, symmetric=head == "w8")
+
+
+def fit_embeddings(source: SourceModel, head: str) -> tuple[dict[str, Fitted], dict[str, np.ndarray]]:
+    """Embedding and head of a model by a recipe's ``head``, and their dense values, both by path."""
+    fitted, tables = {}, {}
+    for path in source.embeddings:
+        weight = source.weight(path).detach().numpy()
+        structure = head_structure(head, weight.shape[1])
+        if structure is not None:
+            fitted[path], tables[path] = fit_embedding(path, weight, structure)
+    return fitted, tables
 
 
 def fit_embedding(path: str, W: np.ndarray, structure: Structure) -> tuple[Fitted, np.ndarray]:

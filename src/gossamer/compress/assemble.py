@@ -1,0 +1,58 @@
+"""Fitted layers, embedding and what is left of a model, put together as an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gossamer._core.arrays import to_numpy
+from gossamer.compress.methods.layer import Fitted
+from gossamer.compress.models.source import SourceModel
+from gossamer.compress.recipe import Recipe
+from gossamer.engine.artifact import Artifact
+from gossamer.linalg import Dense
+
+
+def assemble(
+    source: SourceModel, layers: Sequence[Fitted], embeddings: Mapping[str, Fitted], metadata: dict[str, Any]
+) -> Artifact:
+    """Build the artifact of a compressed model; arrays share the source's memory."""
+    matrices = {item.row.module: item.matrix for item in layers}
+    matrices |= {path: item.matrix for path, item in embeddings.items()}
+    arrays = {name: to_numpy(tensor) for name, tensor in source.rest().items()}
+    for path in source.embeddings:
+        if path not in embeddings:
+            arrays[f"{path}.weight"] = to_numpy(source.weight(path))
+    pooler = arrays.pop("pooler.dense.weight", None) if source.kind == "bert" else None
+    if pooler is not None:
+        matrices["pooler.dense"] = Dense().project(pooler)
+    return Artifact(
+        kind=source.kind,
+        config=source.config,
+        matrices=matrices,
+        arrays=arrays,
+        metadata=metadata,
+        tokenizer=source.tokenizer,
+    )
+
+
+def describe(
+    source: SourceModel, recipe: Recipe, layers: Sequence[Fitted], identity: Mapping[str, Any], figures: dict[str, Any]
+) -> dict[str, Any]:
+    """What an artifact says of its own making: the same for the same run, so that artifacts compare by bytes."""
+    return {
+        "recipe": recipe.to_config(),
+        "source": {"name": source.name, "sha256": source.content_hash, "bytes": source.source_nbytes},
+        "licence": source.licence,
+        "chat_template": source.chat_template,
+        "run": dict(identity),
+        "figures": figures,
+        "layers": [{**asdict(item.row), "shape": list(item.row.shape)} for item in layers],
+    }
+
+
+def linear_bits(layers: Sequence[Fitted]) -> float:
+    """Stored bits for each weight of the linear layers, all overhead counted."""
+    weights = sum(item.row.shape[0] * item.row.shape[1] for item in layers)
+    return 8 * sum(item.row.nbytes for item in layers) / max(weights, 1)
