@@ -38,7 +38,11 @@ def assemble(
 
 
 def describe(
-    source: SourceModel, recipe: Recipe, layers: Sequence[Fitted], identity: Mapping[str, Any], figures: dict[str, Any]
+    source: SourceModel,
+    recipe: Recipe,
+    layers: Sequence[Fitted],
+    identity: Mapping[str, Any],
+    figures: dict[str, Any],
 ) -> dict[str, Any]:
     """What an artifact says of its own making: the same for the same run, so that artifacts compare by bytes."""
     return {

@@ -135,7 +135,11 @@ def compress_blocks(
         if index >= work.done:
             moments = statistics.get(index)
             work.save_block(
-                index, {path: fit(path, source.weight(path).detach().numpy(), recipe.rule(path), moments) for path in paths}
+                index,
+                {
+                    path: fit(path, source.weight(path).detach().numpy(), recipe.rule(path), moments)
+                    for path in paths
+                },
             )
         block = work.load_block(index)
         finished += [block[path] for path in paths]

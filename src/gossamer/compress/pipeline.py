@@ -138,7 +138,9 @@ def compress(
             if ids is None or held_out is None:
                 raise ArgumentError("calibration: a budget needs a text, got None")
             with work.writing():
-                allocation = allocate(source, chosen, ids, held_out, work.path, reporter, costs=costs, seed=seed)
+                allocation = allocate(
+                    source, chosen, ids, held_out, work.path, reporter, costs=costs, seed=seed
+                )
             chosen = allocation.recipe
         embeddings, tables = fit_embeddings(source, chosen.head)
         table = tables.get(source.embeddings[0]) if source.embeddings else None
@@ -230,11 +232,13 @@ def _windows(source: SourceModel, recipe: Recipe, text: Any) -> tuple[np.ndarray
         return None, None
     if text is None:
         if recipe.options or needs_statistics(source, recipe):
-            raise ArgumentError(f"calibration=None: recipe {recipe.name!r} weighs errors by inputs and needs a text")
+            raise ArgumentError(
+                f"calibration=None: recipe {recipe.name!r} weighs errors by inputs and needs a text"
+            )
         return None, None
     plan = recipe.calibration
     length = min(plan.length, source.context or plan.length)
-    if not recipe.options:
+    if not plan.held_out:
         return calibration_windows(text, source.tokenizer, length, plan.windows), None
     both = calibration_windows(text, source.tokenizer, length, plan.windows + plan.held_out)
     return split_windows(both, plan.held_out)
@@ -256,7 +260,9 @@ def _check_out(out: Path, replacing: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ArgumentError(f"out={str(out)!r} is a file: expected the name of a directory")
     if out.is_dir() and any(out.iterdir()) and not replacing:
-        raise ArgumentError(f"out={str(out)!r} exists: choose another name, or pass overwrite=True to replace it")
+        raise ArgumentError(
+            f"out={str(out)!r} exists: choose another name, or pass overwrite=True to replace it"
+        )
 
 
 def _tensor(array: np.ndarray | None) -> Any:

@@ -29,18 +29,18 @@ class Calibration:
     """How much text calibrates, and on which stream.
 
     ``stream = "compressed"`` measures each block's inputs behind those already compressed, one pass a run;
-    ``"base"`` measures them on the base model, once, so that several recipes share the pass. A budget in quality
-    is checked on ``held_out`` further windows of the same text.
+    ``"base"`` measures them on the base model, once, so that several recipes share the pass. ``held_out``
+    further windows of the same text are set aside, on which budgets are checked.
     """
 
     windows: int = 64
     length: int = 256
     stream: str = "compressed"
-    held_out: int = 12
+    held_out: int = 0
 
     def __post_init__(self) -> None:
         check_int("calibration windows", self.windows, low=1)
-        check_int("calibration held_out", self.held_out, low=1)
+        check_int("calibration held_out", self.held_out, low=0)
         check_int("calibration length", self.length, low=2)
         check_choice("calibration stream", self.stream, ("compressed", "base"))
 
@@ -98,6 +98,8 @@ class Recipe:
             )
         if self.head == "auto" and not self.options:
             raise ArgumentError(f"recipe {self.name!r}: head='auto' needs [[option]] rules")
+        if self.options and not self.calibration.held_out:
+            raise ArgumentError(f"recipe {self.name!r}: [[option]] rules need calibration held_out >= 1")
         names = [option.name for option in self.options]
         if len(set(names)) != len(names) or (names and not all(names)):
             raise ArgumentError(f"recipe {self.name!r}: expected every option to have a name of its own")
@@ -152,9 +154,7 @@ class Recipe:
                 default=read_rule(config["default"]) if "default" in config else None,
                 head=config.get("head", "w8"),
                 overrides=tuple(read_override(table) for table in _tables(config, "override")),
-                calibration=Calibration(
-                    **_table(config, "calibration", [f.name for f in fields(Calibration)])
-                ),
+                calibration=Calibration(**_table(config, "calibration", Calibration)),
                 options=tuple(read_rule(table) for table in _tables(config, "option")),
                 budget=_budget(config) if "budget" in config else None,
             )

@@ -54,12 +54,16 @@ class WorkDirectory:
         target = Path(out)
         path = target.with_name(target.name + ".work")
         if path.exists() and not (path / _STATE).exists() and any(path.iterdir()):
-            raise ArgumentError(f"{path} holds other files: expected a new directory, or the work of an earlier run")
+            raise ArgumentError(
+                f"{path} holds other files: expected a new directory, or the work of an earlier run"
+            )
         if (path / _STATE).exists():
             if resume:
                 return cls._reopen(path, identity)
             if not overwrite:
-                raise ArgumentError(f"{path} holds an unfinished run: pass resume=True, or overwrite=True to begin anew")
+                raise ArgumentError(
+                    f"{path} holds an unfinished run: pass resume=True, or overwrite=True to begin anew"
+                )
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         work = cls(path, identity, 0)
@@ -125,7 +129,11 @@ def save_fitted(path: Path, fitted: Mapping[str, Fitted]) -> None:
     for name, item in fitted.items():
         matrix = item.matrix.numpy()
         tensors.update({f"{name}.{key}": factor for key, factor in matrix.factors.items()})
-        about[name] = {"structure": matrix.structure.to_config(), "factors": list(matrix.factors), "row": asdict(item.row)}
+        about[name] = {
+            "structure": matrix.structure.to_config(),
+            "factors": list(matrix.factors),
+            "row": asdict(item.row),
+        }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"layers": json.dumps(about)})
 

@@ -179,7 +179,9 @@ class _Search:
                 f"{least:.4g} on this model; allow more, or add options of more bits"
             )
         self.evaluations.append(self.evaluations.pop(self.evaluations.index(best[1])))
-        message = f"measured loss {best[1]['measured']:.2%} within {self.budget.max_loss:.2%} on held-out text"
+        message = (
+            f"measured loss {best[1]['measured']:.2%} within {self.budget.max_loss:.2%} on held-out text"
+        )
         return self._allocation(best[0], head, True, message)
 
     def within_size(self) -> Allocation:
@@ -205,7 +207,9 @@ class _Search:
         _, head, choice = min(plans, key=lambda plan: plan[0])
         found = self._measure(choice, head, "check")
         met = found["nbytes"] <= self.budget.target_size
-        message = f"{found['nbytes']} bytes of {self.budget.target_size}, measured loss {found['measured']:.2%}"
+        message = (
+            f"{found['nbytes']} bytes of {self.budget.target_size}, measured loss {found['measured']:.2%}"
+        )
         return self._allocation(choice, head, met, message)
 
     def _allocation(self, choice: np.ndarray, head: str, met: bool, message: str) -> Allocation:
@@ -228,7 +232,9 @@ class _Search:
 
         if self.base is None:
             self.base = self._loss({}, None, "base model")
-        tables = {path: torch.from_numpy(dense) for path, dense in fit_embeddings(self.source, head)[1].items()}
+        tables = {
+            path: torch.from_numpy(dense) for path, dense in fit_embeddings(self.source, head)[1].items()
+        }
         concrete = None if choice is None else as_recipe(self.recipe, self.candidates, choice, head)
         nats = self._loss(tables, concrete, detail) - self.base
         options = self.candidates
@@ -254,7 +260,9 @@ class _Search:
             stream = open_stream(source, self.held_out, tables.get(first))
             for index, paths in enumerate(groups):
                 weights = {}
-                for path in paths if concrete is not None else []:
+                for path in paths:
+                    if concrete is None:
+                        break
                     W = source.weight(path).detach().numpy()
                     item = self.fits(path, W, concrete.rule(path), self.statistics.get(index))
                     weights[path] = item.matrix.to_dense()

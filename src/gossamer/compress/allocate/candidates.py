@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gossamer._core.errors import unknown_choice
 from gossamer.compress.allocate.store import FitStore, StoredStatistics
 from gossamer.compress.blockwise import parts
 from gossamer.compress.calibrate.statistics import Statistics
@@ -14,7 +15,7 @@ from gossamer.compress.methods.layer import row_errors
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.progress import Reporter
 from gossamer.compress.recipe import Recipe
-from gossamer.compress.rule import Rule
+from gossamer.compress.rule import Override, Rule
 
 SAMPLED = 3
 """Blocks on which full fits are compared with quick ones."""
@@ -103,8 +104,6 @@ def fits_quickly(rule: Rule, W: np.ndarray):  # type: ignore[no-untyped-def]
 
 def as_recipe(recipe: Recipe, candidates: Candidates, choice: np.ndarray, head: str) -> Recipe:
     """The concrete recipe of a choice: the most frequent option as the default, one override for every other layer."""
-    from gossamer.compress.rule import Override
-
     common = int(np.bincount(choice, minlength=len(candidates.rules)).argmax())
     allocated = tuple(
         Override(path, candidates.rules[option])
@@ -117,6 +116,7 @@ def as_recipe(recipe: Recipe, candidates: Candidates, choice: np.ndarray, head: 
         summary=f"{recipe.summary} (as allocated)",
         default=candidates.rules[common],
         overrides=(*allocated, *recipe.overrides),
+        calibration=replace(recipe.calibration, stream="base"),  # as the allocation measured
         head=head,
         options=(),
         budget=None,
@@ -134,8 +134,6 @@ def _role(path: str) -> str:
 def _measured_cost(
     linears: Mapping[str, object], paths: list[str], rules: list[Rule], costs: Mapping[str, float]
 ) -> np.ndarray:
-    from gossamer._core.errors import unknown_choice
-
     for rule in rules:
         if rule.name not in costs:
             raise unknown_choice("costs lack option", rule.name, costs)

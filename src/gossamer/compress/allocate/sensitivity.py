@@ -58,7 +58,9 @@ def output_sensitivity(
     return {path: total / ids.size for path, total in sums.items()}
 
 
-def _add(source: SourceModel, ids: np.ndarray, sums: dict[str, np.ndarray], generator: torch.Generator) -> None:
+def _add(
+    source: SourceModel, ids: np.ndarray, sums: dict[str, np.ndarray], generator: torch.Generator
+) -> None:
     stream = open_stream(source, ids)
     blocks = [source.module.get_submodule(path) for path in source.blocks]
     inputs: list[list[torch.Tensor]] = []

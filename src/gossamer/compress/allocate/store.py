@@ -32,7 +32,9 @@ class StoredStatistics:
         self._last: tuple[int, Statistics] | None = None
 
     @classmethod
-    def gather(cls, source: SourceModel, ids: np.ndarray, folder: Path, reporter: Reporter) -> StoredStatistics:
+    def gather(
+        cls, source: SourceModel, ids: np.ndarray, folder: Path, reporter: Reporter
+    ) -> StoredStatistics:
         """Run the calibration windows once through the base model; blocks already on disk are not measured again."""
         folder.mkdir(parents=True, exist_ok=True)
         stored = cls(folder)

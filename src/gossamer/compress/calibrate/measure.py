@@ -50,7 +50,9 @@ def perplexity(
     window = check_int("window", window, low=2)
     count = tokens.size // window if windows is None else check_int("windows", windows, low=1)
     if not count or tokens.size < count * window:
-        raise ArgumentError(f"{tokens.size} tokens: {max(count, 1)} windows of {window} need {max(count, 1) * window}")
+        raise ArgumentError(
+            f"{tokens.size} tokens: {max(count, 1)} windows of {window} need {max(count, 1) * window}"
+        )
     weights = {} if weights is None else weights
     with source.evaluating(), swapped(source, weights):
         stream = open_stream(source, tokens[: count * window].reshape(count, window))

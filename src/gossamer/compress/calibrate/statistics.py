@@ -132,7 +132,10 @@ class _Recorder:
                 f"{len(silent)} linear layers saw no input, the first is {silent[0]}: "
                 "expected example inputs that reach every layer, or an override with keep = true"
             )
-        second = {path: (total / max(self._tokens[path], 1)).astype(np.float32) for path, total in self._sums.items()}
+        second = {
+            path: (total / max(self._tokens[path], 1)).astype(np.float32)
+            for path, total in self._sums.items()
+        }
         for path, moment in second.items():
             if not np.isfinite(moment).all():
                 raise ArgumentError(f"{path}: its inputs hold NaN or infinity on the calibration data")

@@ -89,7 +89,9 @@ def open_stream(source: SourceModel, ids: np.ndarray, embedding: torch.Tensor | 
         raise UnsupportedError(f"{source.name}: expected a Llama or BERT model, whose blocks are known")
     vocabulary = int(source.config.get("vocab_size", 0))
     if ids.size and (ids.min() < 0 or (vocabulary and ids.max() >= vocabulary)):
-        raise ArgumentError(f"token ids reach from {ids.min()} to {ids.max()}: the vocabulary has {vocabulary}")
+        raise ArgumentError(
+            f"token ids reach from {ids.min()} to {ids.max()}: the vocabulary has {vocabulary}"
+        )
     if source.context and ids.shape[1] > source.context:
         raise ArgumentError(f"windows of {ids.shape[1]} tokens: the model takes at most {source.context}")
     first = source.module.get_submodule(source.blocks[0])
@@ -139,7 +141,9 @@ def swapped(source: SourceModel, weights: Mapping[str, Any]) -> Iterator[None]:
 def final_norm(source: SourceModel) -> torch.nn.Module:
     """The normalisation between the last block and the head of a decoder."""
     if source.kind != "llama":
-        raise UnsupportedError(f"{source.name}: perplexity is defined for decoders, not for kind {source.kind!r}")
+        raise UnsupportedError(
+            f"{source.name}: perplexity is defined for decoders, not for kind {source.kind!r}"
+        )
     return source.module.model.norm
 
 

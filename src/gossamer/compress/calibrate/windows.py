@@ -70,24 +70,29 @@ def read_text(text: str | os.PathLike[str]) -> str:
             return Path(text).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise FormatError(f"{os.fspath(text)}: not UTF-8 text ({error})") from None
-    if isinstance(text, os.PathLike) or (looks_like_path and text.endswith((".txt", ".md", ".json", ".jsonl"))):
+    if isinstance(text, os.PathLike) or (
+        looks_like_path and text.endswith((".txt", ".md", ".json", ".jsonl"))
+    ):
         raise FormatError(f"{os.fspath(text)}: no such file")
     return text
 
 
 def _cut(text: Any, tokenizer: Any, length: int, count: int, what: str, spread: bool) -> np.ndarray:
     length, count = check_int("length", length, low=2), check_int("windows", count, low=1)
+    prefix: list[int] = []
+    suffix: list[int] = []
     if isinstance(text, np.ndarray):
         if not np.issubdtype(text.dtype, np.integer) or text.ndim not in (1, 2):
             raise ArgumentError(f"{what}: expected token ids, got {text.dtype} of shape {text.shape}")
-        ids, prefix, suffix = text.reshape(-1).astype(np.int64), [], []
+        ids = text.reshape(-1).astype(np.int64)
     else:
         if tokenizer is None:
             raise ArgumentError(f"{what}: the model brings no tokenizer; pass tokenizer= or token ids")
         from gossamer.engine.tokenizer import Tokenizer
 
+        content = read_text(text)
         wrapped = Tokenizer.wrap(tokenizer)
-        ids = np.array(wrapped.encode(read_text(text), special=False), dtype=np.int64)
+        ids = np.array(wrapped.encode(content, special=False), dtype=np.int64)
         prefix, suffix = _frame(wrapped)
     inner = check_int("length", length - len(prefix) - len(suffix), low=1)
     need = count * inner

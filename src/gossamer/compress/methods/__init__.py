@@ -5,5 +5,8 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["embedding", "layer"],
-    attributes={"embedding": ["fit_embedding", "fit_embeddings", "head_structure"], "layer": ["Fitted", "fit_layer", "relative_error"]},
+    attributes={
+        "embedding": ["fit_embedding", "fit_embeddings", "head_structure"],
+        "layer": ["Fitted", "fit_layer", "relative_error"],
+    },
 )

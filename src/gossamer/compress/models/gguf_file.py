@@ -181,7 +181,9 @@ def _write_weights(reader: Any, config: dict[str, Any], target: Path, file: Path
     for tensor in reader.tensors:
         name = _hf_name(tensor.name)
         if name is None:
-            raise UnsupportedError(f"{file}: unknown tensor {tensor.name}: expected those of a plain Llama model")
+            raise UnsupportedError(
+                f"{file}: unknown tensor {tensor.name}: expected those of a plain Llama model"
+            )
         shape = [int(size) for size in reversed(tensor.shape)]
         begin, end = end, end + 4 * int(np.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
@@ -193,12 +195,12 @@ def _write_weights(reader: Any, config: dict[str, Any], target: Path, file: Path
         for name, shape, tensor in plan:
             try:
                 weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape)
-            except (ValueError, NotImplementedError) as error:
+            except (ValueError, RuntimeError) as error:
                 raise FormatError(f"{file}: tensor {tensor.name} cannot be read ({error})") from None
             for ending, change in undo.items():
                 if name.endswith(ending):
                     weight = change(weight)
-            handle.write(memoryview(np.ascontiguousarray(weight, dtype="<f4").reshape(-1)).cast("B"))
+            handle.write(np.ascontiguousarray(weight, dtype="<f4").data)
         handle.flush()
         os.fsync(handle.fileno())
 
@@ -223,7 +225,10 @@ def _tokenizer(reader: Any, file: Path) -> tuple[str, dict[str, Any]]:
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     control = [token for token, type_ in zip(tokens, types) if type_ == _CONTROL]
     tokenizer.add_special_tokens([tokenizers.AddedToken(t, special=True, normalized=False) for t in control])
-    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
     for key, name in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
         index = int(_field(reader, f"tokenizer.ggml.{key}_token_id", file, -1))
         if 0 <= index < len(tokens):

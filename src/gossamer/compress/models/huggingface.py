@@ -42,9 +42,12 @@ def load_directory(
     files = _weight_files(folder)
     state = _read_tensors(files, folder)
     module, config = build(str(model_type), config, state, str(folder))
-    digest = content_hash or hashlib.sha256(
-        "".join(sha256(file) for file in [folder / "config.json", *files]).encode()
-    ).hexdigest()
+    digest = (
+        content_hash
+        or hashlib.sha256(
+            "".join(sha256(file) for file in [folder / "config.json", *files]).encode()
+        ).hexdigest()
+    )
     return SourceModel(
         module=module,
         kind=str(model_type),
@@ -63,7 +66,9 @@ def build(kind: str, config: dict[str, Any], state: dict[str, Any], where: str) 
     Returns the module, in evaluation mode, and its complete configuration.
     """
     torch, transformers = require("torch", "models"), require("transformers", "models")
-    settings = {key: value for key, value in config.items() if key not in ("model_type", "dtype", "torch_dtype")}
+    settings = {
+        key: value for key, value in config.items() if key not in ("model_type", "dtype", "torch_dtype")
+    }
     configuration = transformers.AutoConfig.for_model(kind, **settings)
     with torch.device("meta"):
         if kind == "bert":
@@ -71,7 +76,9 @@ def build(kind: str, config: dict[str, Any], state: dict[str, Any], where: str) 
             module = transformers.BertModel(configuration, add_pooling_layer=pooled)
         else:
             module = transformers.LlamaForCausalLM(configuration)
-    module.load_state_dict(_fit(module, state, bool(configuration.tie_word_embeddings), kind, where), assign=True)
+    module.load_state_dict(
+        _fit(module, state, bool(configuration.tie_word_embeddings), kind, where), assign=True
+    )
     _compute_buffers(module, configuration, kind)
     if kind == "llama":
         module.tie_weights()
@@ -90,7 +97,10 @@ def _fit(module: Any, state: dict[str, Any], tied: bool, kind: str, where: str) 
             found[name] = tensor
     if kind == "llama" and tied and "model.embed_tokens.weight" in found:
         found["lm_head.weight"] = found["model.embed_tokens.weight"]
-    for what, names in (("missing", expected.keys() - found.keys()), ("unknown", found.keys() - expected.keys())):
+    for what, names in (
+        ("missing", expected.keys() - found.keys()),
+        ("unknown", found.keys() - expected.keys()),
+    ):
         if names:
             raise FormatError(f"{where}: {len(names)} {what} tensors: {', '.join(sorted(names)[:4])}")
     for name, shape in expected.items():

@@ -10,7 +10,9 @@ from gossamer.compress.models.huggingface import ARCHITECTURES, _plain_config
 from gossamer.compress.models.source import SourceModel, check_examples
 
 
-def from_module(module: Any, *, tokenizer: Any = None, example_inputs: Any = None, name: str = "") -> SourceModel:
+def from_module(
+    module: Any, *, tokenizer: Any = None, example_inputs: Any = None, name: str = ""
+) -> SourceModel:
     """Wrap a torch module; its weights are shared, not copied, and never modified.
 
     Parameters
