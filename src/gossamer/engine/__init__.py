@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "artifact": ["Artifact", "load_artifact", "save_artifact"],
         "encoder": ["Encoder"],
-        "engine": ["BenchmarkResult", "Engine"],
+        "benchmark": ["BenchmarkResult"],
+        "engine": ["Engine"],
         "evaluate": ["AccuracyResult", "PerplexityResult", "Question", "read_questions"],
         "generation": ["GenerateResult"],
         "layout": ["Layout", "model_layout"],

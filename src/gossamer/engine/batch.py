@@ -29,7 +29,8 @@ def generate_batch(
     first logits to its end, in which the others advanced as well.
     """
     answers = [_Answer(*item) for item in zip(prompts, builders, sizes, samplings, strict=True)]
-    waiting, live = deque(answers), []
+    waiting = deque(answers)
+    live: list[_Answer] = []
     while waiting or live:
         while waiting and len(live) < _LIVE:
             answer = waiting.popleft()

@@ -134,14 +134,13 @@ class Encoder:
                     break
                 size += 1
             chosen, order = order[:size], order[size:]
-            ids = np.concatenate([np.asarray(batch[i], dtype=np.int64) for i in chosen])
-            if ids.min() < 0 or ids.max() >= self.hyper["vocab_size"]:
-                raise ArgumentError(
-                    f"token ids span {ids.min()}..{ids.max()}: expected 0..{self.hyper['vocab_size'] - 1}"
-                )
+            joined = np.concatenate([np.asarray(batch[i], dtype=np.int64) for i in chosen])
+            low, high, last = int(joined.min()), int(joined.max()), self.hyper["vocab_size"] - 1
+            if low < 0 or high > last:
+                raise ArgumentError(f"token ids span {low}..{high}: expected 0..{last}")
             offsets = np.cumsum([0] + [len(batch[i]) for i in chosen], dtype=np.int32)
-            states = np.empty((len(ids), self.hyper["hidden_size"]), dtype=np.float32)
-            self._native.run(ids.astype(np.int32), offsets, states)
+            states = np.empty((len(joined), self.hyper["hidden_size"]), dtype=np.float32)
+            self._native.run(joined.astype(np.int32), offsets, states)
             yield chosen, offsets, states
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, UnsupportedError
-from gossamer._core.results import Result
 from gossamer._core.threads import get_threads
 from gossamer._kernels.dispatch import active_isa
 from gossamer.engine import evaluate
 from gossamer.engine.artifact import Artifact, load_artifact
 from gossamer.engine.batch import generate_batch
+from gossamer.engine.benchmark import BenchmarkResult, benchmark
 from gossamer.engine.generation import (
     TextBuilder,
     TextStream,
@@ -26,40 +24,11 @@ from gossamer.engine.generation import (
     room,
     run_generation,
 )
+from gossamer.engine.prompts import Prompt, PromptReader
 from gossamer.engine.sampling import Sampling
 from gossamer.engine.tokenizer import Tokenizer
 
-Prompt = str | Sequence[int] | Sequence[Mapping[str, str]]
 _PIECE = 128  # positions whose logits are held at once: 128 x 49,152 floats are 25 MB
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class BenchmarkResult(Result):
-    """Speed of an engine: medians of ``repeats`` runs, spreads as (largest - smallest) / median.
-
-    Attributes
-    ----------
-    prefill_speed, decode_speed : float
-        Tokens a second; ``decode_speed`` is 0 for encoders.
-    prefill_spread, decode_spread : float
-        Relative spreads.
-    prefill, decode, repeats, threads : int
-        What was run.
-    isa : str
-        Instruction set of the kernels.
-    """
-
-    prefill_speed: float
-    decode_speed: float
-    prefill_spread: float
-    decode_spread: float
-    prefill: int
-    decode: int
-    repeats: int
-    threads: int
-    isa: str
-    prefill_speeds: list[float] = field(default_factory=list, repr=False)
-    decode_speeds: list[float] = field(default_factory=list, repr=False)
 
 
 class Engine:
@@ -105,6 +74,7 @@ class Engine:
         positions = hyper["max_position_embeddings"]
         high = positions if self.kind == "bert" else None
         self.max_context = check_int("max_context", max_context or positions, low=1, high=high)
+        self._reader = PromptReader(self.tokenizer, self.vocab_size)
         self._summary = _summary(artifact)
         if self.kind == "llama":
             from gossamer.engine.decoder import Decoder
@@ -174,7 +144,7 @@ class Engine:
         """
         self._needs("llama", "generate", "embed")
         sampling = Sampling(temperature, top_k, top_p, repetition_penalty, seed)
-        prompts, many = self._prompts(prompt, chat)
+        prompts, many = self._reader.prompts(prompt, chat)
         if many and stream is not None:
             raise ArgumentError(f"stream with {len(prompts)} prompts: expected one prompt")
         sizes = [room(len(ids), max_new_tokens, self.max_context) for ids in prompts]
@@ -200,17 +170,17 @@ class Engine:
         """
         self._needs("llama", "stream", "embed")
         chat = bool(options.get("chat", False))
-        if self._prompts(prompt, chat)[1]:
+        if self._reader.prompts(prompt, chat)[1]:
             raise ArgumentError("stream takes one prompt: expected a text or token ids")
         # what is wrong shows here, not in the loop
-        room(len(self._prompts(prompt, chat)[0][0]), options.get("max_new_tokens"), self.max_context)
+        room(len(self._reader.prompts(prompt, chat)[0][0]), options.get("max_new_tokens"), self.max_context)
         check_stops(options.get("stop", ()))
         return TextStream(lambda emit: self.generate(prompt, **{**options, "stream": emit}))
 
     def logits(self, prompt: Prompt) -> np.ndarray:
         """Logits (T, V), float32, of every position of one prompt (text or ids)."""
         self._needs("llama", "logits", "hidden")
-        ids = self._prompts(prompt, False)[0][0]
+        ids = self._reader.prompts(prompt, False)[0][0]
         room(len(ids), 0, self.max_context)
         return np.concatenate(list(self._logit_pieces(ids)))
 
@@ -226,14 +196,13 @@ class Engine:
         """
         self._needs("llama", "perplexity", "embed")
         check_int("window", window, low=2, high=self.max_context)
-        ids = self._need_tokenizer().encode(text, special=False) if isinstance(text, str) else list(text)
-        ids = self._checked(ids)
+        ids = self._reader.plain(text) if isinstance(text, str) else self._reader.checked(text)
         return evaluate.perplexity(self._logit_pieces, ids, window=window, windows=windows)
 
     def choose(self, query: str, choices: Sequence[str], *, normalise: str = "bytes") -> int:
         """Index of the most likely continuation of ``query``; see :func:`gossamer.engine.evaluate.choice_scores`."""
         self._needs("llama", "choose", "embed")
-        scores = evaluate.choice_scores(self._logit_pieces, self._encode_plain, query, choices, normalise)
+        scores = evaluate.choice_scores(self._logit_pieces, self._reader.plain, query, choices, normalise)
         return int(scores.argmax())
 
     def accuracy(
@@ -249,7 +218,7 @@ class Engine:
         if isinstance(questions, (str, os.PathLike)):
             questions = evaluate.read_questions(questions, limit)
         return evaluate.accuracy(
-            self._logit_pieces, self._encode_plain, questions[:limit], normalise=normalise, progress=progress
+            self._logit_pieces, self._reader.plain, questions[:limit], normalise=normalise, progress=progress
         )
 
     # -- encoders -----------------------------------------------------------------------------------------------
@@ -276,7 +245,7 @@ class Engine:
         many = not isinstance(texts, str)
         batch = [texts] if isinstance(texts, str) else list(texts)
         limit = check_int("max_length", max_length or self.max_context, low=3, high=self.max_context)
-        tokenizer = self._need_tokenizer()
+        tokenizer = self._reader.need_tokenizer()
         ids = tokenizer.encode_batch(batch, max_length=limit)
         found = self._model.embed(ids, batch_size=batch_size)
         return found if many else found[0]
@@ -284,8 +253,7 @@ class Engine:
     def hidden(self, prompt: str | Sequence[int]) -> np.ndarray:
         """Hidden states (T, D) of the last layer for one text or one sequence of ids."""
         self._needs("bert", "hidden", "logits")
-        ids = self._need_tokenizer().encode(prompt) if isinstance(prompt, str) else list(prompt)
-        ids = self._checked(ids)
+        ids = self._reader.read(prompt)
         if len(ids) > self.max_context:
             raise ArgumentError(f"the text has {len(ids)} tokens: expected at most {self.max_context}")
         return self._model.hidden([ids])[0]
@@ -293,50 +261,19 @@ class Engine:
     # -- about the engine ---------------------------------------------------------------------------------------
 
     def benchmark(self, prefill: int = 128, decode: int = 128, repeats: int = 5) -> BenchmarkResult:
-        """Measure speed on random tokens: a prompt of ``prefill`` tokens, then ``decode`` greedy steps.
-
-        Encoders embed 16 sequences of ``prefill`` tokens a repeat. One run warms up and is not counted.
-        """
-        check_int("repeats", repeats, low=1)
-        check_int("prefill", prefill, low=1, high=self.max_context)
-        decode = check_int("decode", decode, low=0) if self.kind == "llama" else 0
-        if prefill + decode > self.max_context:
-            raise ArgumentError(f"prefill + decode = {prefill + decode}: expected at most {self.max_context}")
-        rng = np.random.default_rng(0)
-        times: list[tuple[float, float]] = []
-        for _ in range(repeats + 1):
-            ids = rng.integers(0, self.vocab_size, prefill).tolist()
-            start = time.perf_counter()
-            if self.kind == "bert":
-                self._model.hidden([ids] * 16)
-                times.append(((time.perf_counter() - start) / 16, 0.0))
-                continue
-            session = self._model.new_session()
-            session.prefill(ids)
-            middle = time.perf_counter()
-            session.generate(decode, Sampling(seed=0), [], lambda token: True)
-            times.append((middle - start, time.perf_counter() - middle))
-        first = [prefill / t for t, _ in times[1:]]
-        second = [decode / t if decode else 0.0 for _, t in times[1:]]
-        return BenchmarkResult(
-            message=f"median of {repeats} runs on {self.threads} threads ({active_isa()})",
-            prefill_speed=statistics.median(first),
-            decode_speed=statistics.median(second),
-            prefill_spread=_spread(first),
-            decode_spread=_spread(second),
-            prefill=prefill,
-            decode=decode,
-            repeats=repeats,
-            threads=self.threads,
-            isa=active_isa(),
-            prefill_speeds=first,
-            decode_speeds=second,
-        )
+        """Measure speed on random tokens; see :func:`gossamer.engine.benchmark.benchmark`."""
+        return benchmark(self, prefill, decode, repeats)
 
     @property
     def decoder(self) -> Any:
         """The native decoder, for token-by-token use: ``engine.decoder.new_session()``."""
-        self._needs("llama", "decoder", "embed")
+        self._needs("llama", "decoder", "encoder")
+        return self._model
+
+    @property
+    def encoder(self) -> Any:
+        """The native encoder, for sequences of ids: ``engine.encoder.hidden([[101, 102]])``."""
+        self._needs("bert", "encoder", "decoder")
         return self._model
 
     @property
@@ -376,59 +313,11 @@ class Engine:
         for at in range(0, len(ids), _PIECE):
             yield session.logits(ids[at : at + _PIECE])
 
-    def _prompts(self, prompt: Any, chat: bool) -> tuple[list[list[int]], bool]:
-        """Checked token ids of each prompt, and whether there were several."""
-        if isinstance(prompt, np.ndarray):
-            prompt = prompt.tolist()
-        if isinstance(prompt, str) or _is_single(prompt, chat):
-            return [self._encode(prompt, chat)], False
-        if not isinstance(prompt, Sequence) or not prompt:
-            raise ArgumentError(f"prompt={prompt!r}: expected a text, token ids, or a sequence of those")
-        return [self._encode(one, chat) for one in prompt], True
-
-    def _encode(self, prompt: Any, chat: bool) -> list[int]:
-        if chat:
-            tokenizer = self._need_tokenizer()
-            return self._checked(tokenizer.encode(tokenizer.chat(prompt), special=False))
-        if isinstance(prompt, str):
-            return self._checked(self._need_tokenizer().encode(prompt))
-        if isinstance(prompt, np.ndarray):
-            prompt = prompt.tolist()
-        if not isinstance(prompt, Sequence):
-            raise ArgumentError(f"prompt={prompt!r}: expected a text or token ids")
-        return self._checked(list(prompt))
-
-    def _encode_plain(self, text: str) -> list[int]:
-        return self._checked(self._need_tokenizer().encode(text, special=False))
-
-    def _checked(self, ids: list[Any]) -> list[int]:
-        if not ids:
-            raise ArgumentError("the prompt is empty: expected at least one token")
-        return [check_int("token id", i, low=0, high=self.vocab_size - 1) for i in ids]
-
-    def _need_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise ArgumentError("this artifact has no tokenizer: give token ids instead of text")
-        return self.tokenizer
-
     def _needs(self, kind: str, method: str, instead: str) -> None:
         if self.kind != kind:
             raise UnsupportedError(
                 f"{method} needs a model of kind {kind!r}; this one is {self.kind!r}: use {instead}"
             )
-
-
-def _is_single(prompt: Any, chat: bool) -> bool:
-    if not isinstance(prompt, Sequence) or not prompt:
-        return False
-    if chat:
-        return all(isinstance(item, Mapping) for item in prompt)
-    return not any(isinstance(item, (str, Sequence, np.ndarray)) for item in prompt)
-
-
-def _spread(values: list[float]) -> float:
-    middle = statistics.median(values)
-    return (max(values) - min(values)) / middle if middle else 0.0
 
 
 def _summary(artifact: Artifact) -> dict[str, Any]:
@@ -444,4 +333,4 @@ def _summary(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-__all__ = ["BenchmarkResult", "Engine"]
+__all__ = ["Engine"]

@@ -61,6 +61,8 @@ class AccuracyResult(Result):
         How many were asked.
     normalise : str
         How the log-likelihood of a choice was divided by its length.
+    seconds : float
+        Time of the whole evaluation.
     chosen : list of int
         The answers.
     """
@@ -159,7 +161,14 @@ def read_questions(
 ) -> list[Question]:
     """Read multiple-choice questions from JSON lines with the fields ``query``, ``choices`` and ``gold``.
 
-    ``ending`` is put after every query that does not end with it already, so that a choice can follow.
+    Parameters
+    ----------
+    path : path
+        The file.
+    limit : int, optional
+        Read at most so many.
+    ending : str
+        Put after every query that does not end with it already, so that a choice can follow.
 
     Raises
     ------

@@ -74,7 +74,7 @@ def _sum(matrix: SumMatrix) -> Any:
         return _best_of(to_numpy(matrix.to_dense()))
     if len(rest) == 1:
         return _with_low_rank(prepare(rest[0]), low)
-    return _with_low_rank(_best_of(sum(to_numpy(term.to_dense()) for term in rest)), low)
+    return _with_low_rank(_best_of(np.sum([to_numpy(term.to_dense()) for term in rest], axis=0)), low)
 
 
 def _with_low_rank(base: Any, terms: list[LowRankMatrix]) -> Any:
