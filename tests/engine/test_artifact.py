@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.engine.tiny_models import BERT, LLAMA, dense, random_artifact
 
 from gossamer._core.errors import ArgumentError, FormatError
-from gossamer.engine import load_artifact, save_artifact, tensorfile
+from gossamer.engine import Engine, load_artifact, save_artifact, tensorfile
 from gossamer.linalg import Dense, Unstructured
 
 
@@ -344,5 +344,6 @@ def test_any_damage_to_any_file_is_a_format_error_or_harmless(small, tmp_path_fa
             with pytest.raises((FormatError, ArgumentError)):
                 load_artifact(folder)
     else:
-        assert set(loaded.matrices) == set(loaded.layout.linear)  # the damage hit a number that may be any
+        # the damage hit a number that may be any, so the model is one that can be run
+        assert len(Engine(loaded, threads=1).generate([1, 2], max_new_tokens=2).ids) <= 2
     shutil.rmtree(folder.parent)

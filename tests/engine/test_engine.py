@@ -227,6 +227,7 @@ def test_benchmark_and_description(engine):
     assert facts["kind"] == "llama"
     assert facts["parameters"] == sum(a.size for a in engine_arrays(facts, engine))
     assert facts["memory"]["weights"] > 0
+    assert sum(facts["kernels"].values()) == 7 * LLAMA["num_hidden_layers"] + 1
 
 
 def engine_arrays(facts, engine):

@@ -94,6 +94,8 @@ def test_messages_of_another_form_are_refused(byte_tokenizer, messages):
         "{% for x in range(10**9) %}{% endfor %}",
         "{% if %}",
         "{{ 1 / 0 }}",
+        "{{ 'x' * 10**10 }}",
+        "{{ 9 ** 9 ** 9 }}",
     ],
 )
 def test_hostile_template_is_refused(byte_tokenizer, template):

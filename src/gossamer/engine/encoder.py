@@ -9,7 +9,7 @@ import numpy as np
 
 from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_choice, check_int
-from gossamer._core.errors import ArgumentError, UnsupportedError
+from gossamer._core.errors import ArgumentError, FormatError, UnsupportedError
 from gossamer._core.threads import get_threads
 from gossamer._kernels import _native
 from gossamer.engine.artifact import Artifact
@@ -78,7 +78,7 @@ class Encoder:
             "max_position_embeddings",
             "type_vocab_size",
         )
-        native = _native.encoder.Encoder(
+        native = _construct(
             sizes=[hyper[name] for name in sizes],
             eps=hyper["layer_norm_eps"],
             words=prepare(words) if words is not None else None,
@@ -142,6 +142,15 @@ class Encoder:
             states = np.empty((len(joined), self.hyper["hidden_size"]), dtype=np.float32)
             self._native.run(joined.astype(np.int32), offsets, states)
             yield chosen, offsets, states
+
+
+def _construct(**parts: Any) -> Any:
+    try:
+        return _native.encoder.Encoder(**parts)
+    except (ValueError, MemoryError) as error:
+        raise FormatError(
+            f"this model cannot be run: {error or 'it needs more memory than there is'}"
+        ) from None
 
 
 __all__ = ["Encoder"]

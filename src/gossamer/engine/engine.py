@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -301,12 +302,19 @@ class Engine:
             **({"kv": self.kv} if self.kind == "llama" else {}),
             "max_context": self.max_context,
             "memory": self.memory,
+            "kernels": self._kernels(),
             "metadata": self.metadata,
         }
 
     def __repr__(self) -> str:
         bits = self._summary["bits_per_weight"]
         return f"Engine({self.kind}, {bits:.3g} bits a weight, {self.threads} threads, {active_isa()})"
+
+    def _kernels(self) -> dict[str, int]:
+        """How many matrices each kernel multiplies."""
+        if self.kind == "llama":
+            return dict(Counter(row["kernel"] for row in self._model.describe()))
+        return dict(Counter(self._model.kernels.values()))
 
     def _logit_pieces(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
         session = self._model.new_session()

@@ -54,6 +54,10 @@ class GenerateResult(Result):
         """Drawn tokens a second."""
         return len(self.ids) / self.decode_seconds if self.decode_seconds else 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """All fields and both speeds as plain Python values."""
+        return {**super().to_dict(), "prefill_speed": self.prefill_speed, "decode_speed": self.decode_speed}
+
     def __str__(self) -> str:
         return self.text
 

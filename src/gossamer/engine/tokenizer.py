@@ -96,7 +96,7 @@ class Tokenizer:
             if max_length is not None:
                 raw.enable_truncation(check_int("max_length", max_length, low=3))
             try:
-                encodings = raw.encode_batch(list(texts), add_special_tokens=special)
+                encodings = _guarded(raw.encode_batch, list(texts), add_special_tokens=special)
             except (UnicodeEncodeError, TypeError) as error:  # lone surrogates
                 raise ArgumentError(f"text is not valid Unicode ({error})") from None
             finally:
@@ -109,7 +109,7 @@ class Tokenizer:
         Ids that the tokenizer does not have give no text: models pad their vocabulary.
         """
         checked = [check_int("id", i, low=0, high=2**32 - 1) for i in ids]
-        return self._raw.decode(checked, skip_special_tokens=skip_special)
+        return _guarded(self._raw.decode, checked, skip_special_tokens=skip_special)
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder that takes ids one at a time and never gives half a character."""
@@ -142,11 +142,8 @@ class Tokenizer:
             If the template is broken; it runs in a sandbox and cannot reach the program.
         """
         jinja2 = require("jinja2", "models")
-        sandbox = require("jinja2.sandbox", "models")
         template = self._template()
-        environment = sandbox.ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
+        environment = _sandbox(require("jinja2.sandbox", "models"))
         environment.filters["tojson"] = lambda value, **options: json.dumps(
             value, ensure_ascii=False, **options
         )
@@ -182,13 +179,13 @@ class Tokenizer:
         if self._loaded is None:
             tokenizers = require("tokenizers", "models")
             try:
-                loaded = tokenizers.Tokenizer.from_str(self.definition)
-                loaded.no_padding()
-                loaded.no_truncation()
-            except BaseException as error:  # the package panics on some inputs, and a panic is no Exception
-                if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                    raise
+                loaded = _guarded(tokenizers.Tokenizer.from_str, self.definition)
+            except FormatError:
+                raise
+            except Exception as error:  # what the package raises is a plain Exception
                 raise FormatError(f"tokenizer.json is no tokenizer: {str(error)[:300]}") from None
+            loaded.no_padding()
+            loaded.no_truncation()
             self._loaded = loaded
         return self._loaded
 
@@ -249,6 +246,31 @@ class StreamDecoder:
     def _pending(self) -> str:
         before = self._tokenizer.decode(self._ids[self._context : self._given], skip_special=self._skip)
         return self._tokenizer.decode(self._ids[self._context :], skip_special=self._skip)[len(before) :]
+
+
+def _guarded(function: Any, *arguments: Any, **options: Any) -> Any:
+    """Call into ``tokenizers``, which panics on some hostile files; a panic is no ``Exception``."""
+    try:
+        return function(*arguments, **options)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise FormatError(f"tokenizer.json is no tokenizer: {str(error)[:300]}") from None
+
+
+def _sandbox(jinja: Any) -> Any:
+    """An environment in which a template cannot reach the program, nor fill its memory by one operator."""
+
+    class Sandbox(jinja.ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(("*", "**"))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
+            if not numbers or operator == "**":
+                raise jinja.SecurityError(f"the operator {operator} is not allowed on these values")
+            return super().call_binop(context, operator, left, right)
+
+    return Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
 
 
 def _check_messages(messages: Messages) -> list[dict[str, str]]:
