@@ -81,6 +81,14 @@ def test_the_storage_dtype_is_kept_in_numpy_and_torch(rng, dtype, bytes_each):
     np.testing.assert_allclose(A.torch().to_dense().numpy(), A.to_dense(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_rank_too_high_to_pay_runs_dense_and_says_so(rng):
+    W, x = rng.standard_normal((12, 10)), rng.standard_normal((10, 500))
+    A = LowRank(9).project(W)
+    assert (A.plan(1).route, A.plan(500).route) == ("native", "dense")
+    assert (LowRank(2).project(W).plan(500).route, A.T.plan(1).route) == ("native", "structured")
+    np.testing.assert_allclose(A @ x, A.to_dense() @ x, atol=1e-10)
+
+
 def test_values_outside_a_storage_dtype_are_refused():
     with pytest.raises(ArgumentError, match="too large for float16"):
         LowRank(1, "float16").project(np.full((2, 2), 1e12))

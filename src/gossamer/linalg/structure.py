@@ -35,6 +35,9 @@ class Structure(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
+            known = _FAMILIES.setdefault(cls.kind, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ArgumentError(f"kind={cls.kind!r} is taken by {known.__module__}.{known.__qualname__}")
             _FAMILIES[cls.kind] = cls
 
     def project(self, W: Any, metric: Any = None) -> StructuredMatrix:

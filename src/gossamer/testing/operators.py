@@ -48,9 +48,9 @@ def check_operator(A: StructuredMatrix, *, tolerance: float | None = None, rando
     wide = dense.astype(np.float64)
     for check in (_numpy_products, _transpose, _torch_products, _gradients, _arithmetic, _scipy, _bad_input):
         check(A, wide, rng, tolerance)
+    check_tags(A)
     _accounts(A)
     _copies(A)
-    check_tags(A)
 
 
 def require(condition: Any, message: str) -> None:
@@ -86,16 +86,15 @@ def _numpy_products(A: StructuredMatrix, wide: np.ndarray, rng: np.random.Genera
         "list": base[:, 0].tolist(),
     }
     for name, x in inputs.items():
-        before = copy.deepcopy(x)
+        array = np.array(x)
         y = A @ x
-        array = np.asarray(x)
+        require(np.array_equal(np.asarray(x), array), f"A @ x ({name}) changed x")
         own = array.dtype if np.issubdtype(array.dtype, np.floating) else np.dtype(np.float64)
         expected = np.result_type(A.dtype, own)
         require(isinstance(y, np.ndarray), f"A @ x ({name}) is a {type(y).__name__}, expected an array")
         require(y.dtype == expected, f"A @ x ({name}) is {y.dtype}, expected {expected}")
         loose = TOLERANCE["float32"] if A.dtype == np.float32 else None
         require_close(y, wide @ array, f"A @ x ({name})", tolerance or loose)
-        require(np.array_equal(np.asarray(before), array), f"A @ x ({name}) changed x")
     require(np.array_equal(A @ base, A @ base), "A @ x gives different bits the second time")
 
 
@@ -150,7 +149,10 @@ def _gradients(A: StructuredMatrix, wide: np.ndarray, rng: np.random.Generator, 
     leaves = {k: v.detach().clone().requires_grad_(k in names) for k, v in T.factors.items()}
     x = x.detach().requires_grad_()
     B = T._with(leaves)
-    gradients = torch.autograd.grad((B @ x * y).sum(), [x, *(leaves[name] for name in names)])
+    wanted = [x, *(leaves[name] for name in names)]
+    gradients = torch.autograd.grad((B @ x * y).sum(), wanted, allow_unused=True)
+    for name, actual in zip(["x", *names], gradients, strict=True):
+        require(actual is not None, f"no gradient reaches {name}")
     require_close(gradients[0], wide.T @ y.numpy(), "gradient in x when factors are trained", loose)
     reference = torch.autograd.grad((B.to_dense().double() @ x * y).sum(), [leaves[name] for name in names])
     for name, actual, expected in zip(names, gradients[1:], reference, strict=True):

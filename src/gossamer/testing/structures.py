@@ -152,8 +152,10 @@ def _accounts(structure: Structure, shape: tuple[int, int], plain: StructuredMat
     config = json.loads(json.dumps(structure.to_config()))
     require(structure_from_config(config) == structure, f"the config {config} gives another family")
     require(hash(structure) == hash(structure_from_config(config)), "equal families have different hashes")
+    stored = getattr(structure, "dtype", None) == "float64"
+    require(plain.dtype == np.float32 or stored, f"a float32 W gave a {plain.dtype} member")
     stated, actual = structure.bits_per_weight(shape), plain.bits_per_weight
-    slack = 0.1 * actual + 8 * 16 / (shape[0] * shape[1])
+    slack = 0.1 * actual + 64 / (shape[0] * shape[1])
     # a member may hold fewer entries than its family allows, as when W has zeros
     require(
         stated / 2 - slack <= actual <= stated + slack,
@@ -162,8 +164,6 @@ def _accounts(structure: Structure, shape: tuple[int, int], plain: StructuredMat
     require_raises(
         GossamerError, lambda: structure_from_config({**config, "no_such_parameter": 1}), "unknown parameter"
     )
-    stored = getattr(structure, "dtype", None) == "float64"
-    require(plain.dtype == np.float32 or stored, f"a float32 W gave a {plain.dtype} member")
 
 
 def _bad_input(structure: Structure, W: np.ndarray, H: np.ndarray) -> None:

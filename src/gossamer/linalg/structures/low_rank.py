@@ -130,9 +130,16 @@ class LowRankMatrix(StructuredMatrix):
         return 2 * self.rank * (self.shape[0] + self.shape[1]) * n
 
     def plan(self, n: int = 1) -> Plan:
+        if self._dense_pays(n):
+            flops = 2 * self.shape[0] * self.shape[1] * (self.rank + n)
+            return Plan("dense", "blas", "the rank is too high for the factors to pay", flops, self.nbytes)
         if self._in_rows():
             return Plan("native", "lowrank.add", "both factors lie in rows", self.flops(n), self.nbytes)
         return Plan("structured", "two gemms", "a factor is a transposed view", self.flops(n), self.nbytes)
+
+    def _dense_pays(self, n: int) -> bool:
+        whole = self.shape[0] * self.shape[1]
+        return n * (self.rank * sum(self.shape) - whole) > whole * self.rank
 
     def _in_rows(self) -> bool:
         return all(f.is_contiguous() if is_torch(f) else f.flags.c_contiguous for f in self.factors.values())
@@ -141,6 +148,8 @@ class LowRankMatrix(StructuredMatrix):
         return widen(to_numpy(self.factors[name])).astype(dtype, copy=False)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
+        if self._dense_pays(x.shape[1]):
+            return to_numpy(self._dense()).astype(x.dtype, copy=False) @ x
         y = np.zeros((self.shape[0], x.shape[1]), x.dtype)
         self._add_product(y, x)
         return y
