@@ -1,4 +1,4 @@
-"""Compressed models that benchmarks run, made once by a shipped recipe and kept under build/bench."""
+"""Compressed models that benchmarks run, made once by a recipe and kept under build/bench."""
 
 from __future__ import annotations
 
@@ -11,38 +11,47 @@ from typing import Any
 from benchmarks.harness import package_versions
 from gossamer._core.files import read_json
 
-CACHE = Path(__file__).parents[1] / "build" / "bench"
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / "build" / "bench"
+BASE = {"name": "base", "head": "keep", "default": {"metric": "none", "structure": {"kind": "dense"}}}
+"""The model as it came, dequantised to float32."""
 
 
-def compressed(recipe: str, **changes: Any) -> tuple[Path, dict[str, Any]]:
-    """The bundled model under ``recipe``: its artifact directory, and the run's result as a dictionary.
+def compressed(recipe: str | dict[str, Any], head: str = "w8") -> tuple[Path, dict[str, Any]]:
+    """The bundled model under a recipe: its artifact directory, and the run's result as a dictionary.
 
-    The run has a process of its own, so that its peak memory is its own. ``changes`` replace fields of the recipe,
-    such as ``head="w4"``.
+    The run has a process of its own, so that its peak memory is its own.
+
+    Parameters
+    ----------
+    recipe : str or dict
+        Name of a shipped recipe, or the tables of one.
+    head : {"keep", "w8", "w4"}
+        Replaces what a shipped recipe says.
     """
-    name = "-".join([recipe, package_versions([])["gossamer"], *map(str, changes.values())])
+    name = f"{recipe['name']}" if isinstance(recipe, dict) else f"{recipe}-{head}"
+    name += f"-{package_versions([])['gossamer']}"
     out, summary = CACHE / name, CACHE / f"{name}.json"
     if not (summary.exists() and out.is_dir()):
-        print(f"compressing with {name} (once)", flush=True)
+        print(f"compressing: {name} (once)", flush=True)
         CACHE.mkdir(parents=True, exist_ok=True)
         code = "import json, sys; from benchmarks.artifacts import make; make(*json.loads(sys.argv[1]))"
-        arguments = json.dumps([recipe, changes, str(out), str(summary)])
-        subprocess.run([sys.executable, "-c", code, arguments], check=True, cwd=Path(__file__).parents[1])
+        arguments = json.dumps([recipe, head, str(out), str(summary)])
+        subprocess.run([sys.executable, "-c", code, arguments], check=True, cwd=ROOT)
     return out, read_json(summary)
 
 
-def make(recipe: str, changes: dict[str, Any], out: str, summary: str) -> None:
+def make(recipe: str | dict[str, Any], head: str, out: str, summary: str) -> None:
     """Compress and write both files; runs in the subprocess of :func:`compressed`."""
     import dataclasses
 
     from gossamer._core.files import write_json
-    from gossamer.compress import calibration_windows, compress, load_model, load_recipe
+    from gossamer.compress import Recipe, compress, load_recipe
     from gossamer.datasets import load_wikitext2
 
-    chosen = dataclasses.replace(load_recipe(recipe), **changes)
-    model = load_model("smollm2-135m")
-    windows = calibration_windows(
-        load_wikitext2("valid"), model.tokenizer, chosen.calibration.length, chosen.calibration.windows
-    )
-    result = compress(model, chosen, windows, out=out)
+    if isinstance(recipe, dict):
+        chosen = Recipe.from_config(recipe)
+    else:
+        chosen = dataclasses.replace(load_recipe(recipe), head=head)
+    result = compress("smollm2-135m", chosen, load_wikitext2("valid"), out=out, overwrite=True)
     write_json(summary, result.to_dict())

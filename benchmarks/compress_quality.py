@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from benchmarks.artifacts import CACHE, compressed
+from benchmarks.artifacts import BASE, compressed
 from benchmarks.harness import Claim, run
 from gossamer.datasets import load_wikitext2
 
@@ -41,25 +41,11 @@ def perplexity(recipe: str | None, window: int, windows: int) -> float:
     """Perplexity on WikiText-2 test of the model under ``recipe``; None is the base model."""
     from gossamer.engine import Engine
 
-    path = base() if recipe is None else str(compressed(recipe)[0])
-    value = Engine.load(path, act="fp32").perplexity(load_wikitext2("test"), window=window, windows=windows)
+    path, _ = compressed(recipe or BASE)
+    engine = Engine.load(path, act="fp32")
+    value = engine.perplexity(load_wikitext2("test"), window=window, windows=windows).perplexity
     print(f"  {recipe or 'base'}: {value:.2f} ({windows} windows of {window})", flush=True)
     return float(value)
-
-
-@cache
-def base() -> str:
-    """Artifact of the base model, in float32."""
-    from gossamer.compress import load_model
-    from gossamer.engine.artifact import Artifact, save_artifact
-
-    path = CACHE / "base"
-    if not path.is_dir():
-        model = load_model("smollm2-135m")
-        save_artifact(
-            path, Artifact(model.kind, model.config, {}, model.arrays(), {}), tokenizer=model.tokenizer
-        )
-    return str(path)
 
 
 def order(full: bool) -> Iterator[Claim]:
