@@ -10,9 +10,10 @@ from tests.linalg.random_layers import damped, layer
 from gossamer._core.errors import ArgumentError
 from gossamer.linalg.nearest.selection import (
     block_means,
+    block_sums,
     count_kept,
     expand_blocks,
-    keep_groups,
+    group_losses,
     keep_largest,
     keep_nm,
     rationed,
@@ -54,12 +55,26 @@ def test_block_means_average_what_lies_inside_the_matrix(scores, r, c):
     means = block_means(scores, (r, c))
     for i, j in np.ndindex(means.shape):
         assert means[i, j] == pytest.approx(scores[i * r : (i + 1) * r, j * c : (j + 1) * c].mean())
+        total = scores[i * r : (i + 1) * r, j * c : (j + 1) * c].sum()
+        assert block_sums(scores, (r, c))[i, j] == pytest.approx(total)
     assert expand_blocks(means, (r, c), scores.shape).shape == scores.shape
 
 
 def test_groups_are_ranked_by_their_mean_so_that_a_short_one_is_not_at_a_loss():
     scores = np.array([[1.0, 1, 1, 1, 2]])
-    np.testing.assert_array_equal(keep_groups(scores, 4, 0.5), [[False, True]])
+    np.testing.assert_array_equal(keep_largest(block_means(scores, (1, 4)), 0.5), [[False, True]])
+
+
+@pytest.mark.parametrize("width", [1, 3, 4])
+def test_a_group_loss_is_the_error_after_the_columns_to_the_right_have_replied(width):
+    W, H = layer(3, 10)
+    D, losses = damped(H), group_losses(W, H, width)
+    for g, i in np.ndindex(losses.shape[1], 3):
+        lost, free = slice(g * width, (g + 1) * width), slice((g + 1) * width, None)
+        change = np.zeros(10)
+        change[lost] = W[i, lost]
+        change[free] = -np.linalg.solve(D[free, free], D[free, lost] @ W[i, lost])
+        assert losses[i, g] == pytest.approx(change @ D @ change)
 
 
 @pytest.mark.parametrize(("density", "n", "kept"), [(0.07, 100, 7), (0.5, 3, 2), (1.0, 5, 5), (1e-6, 10, 1)])

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from gossamer._core.arrays import to_numpy
 from gossamer.linalg.nearest.inverse import DAMPING, inverse_factor
+
+if TYPE_CHECKING:
+    from gossamer.linalg.operator import StructuredMatrix
+
+Member = TypeVar("Member", bound="StructuredMatrix")
 
 COLUMNS = 128
 """Columns that are swept before their error reaches the rest of the matrix in one product."""
@@ -115,6 +121,18 @@ def sweep(
         if stop < len(T):
             T[stop:] -= rows[start:stop, stop:].T @ errors
     return Swept(np.ascontiguousarray(T.T), None if keep is None else np.ascontiguousarray(keep.T))
+
+
+def nearer(W: np.ndarray, metric: np.ndarray, first: Member, second: Member) -> Member:
+    """Of two members of a family the one with the lower error in a full metric, so that a sweep never hurts.
+
+    ``4 O K^2`` operations, in the dtype of ``W``.
+    """
+    errors = []
+    for member in (first, second):
+        wrong = W - to_numpy(member.to_dense()).astype(W.dtype, copy=False)
+        errors.append(np.vdot(wrong @ metric, wrong))
+    return first if errors[0] <= errors[1] else second
 
 
 def _windows(width: int, unit: int) -> list[tuple[int, int]]:

@@ -174,8 +174,7 @@ def from_groups(groups: np.ndarray, width: int) -> np.ndarray:
 class SweepQuantizer:
     """A grid inside the sweep: a group's scale is fitted to its weights as they are when the group is reached.
 
-    After the sweep ``codes`` (O, K), ``scale`` (O, n_groups) and ``zero`` (the same, or None) hold the
-    result.
+    After the sweep ``groups()``, ``scale`` (O, n_groups) and ``zero`` (the same, or None) hold the result.
     """
 
     def __init__(
@@ -209,9 +208,14 @@ class SweepQuantizer:
         self._codes[column] = codes[:, 0]
         return self.grid.decode(codes, *self._at)[:, 0]
 
-    @property
-    def codes(self) -> np.ndarray:
-        return np.ascontiguousarray(self._codes.T)
+    def groups(self) -> np.ndarray:
+        """Codes (O, n_groups, span); a short last group is filled with its code of 0."""
+        codes = to_groups(np.ascontiguousarray(self._codes.T), self.span)
+        short = len(self._codes) % self.span
+        if short:
+            last = self._scale[-1], None if self._zero is None else self._zero[-1]
+            codes[:, -1, short:] = self.grid.of_zero(*last)[:, None]
+        return codes
 
     @property
     def scale(self) -> np.ndarray:
@@ -231,20 +235,13 @@ class StaticQuantizer:
         self.grid = grid
         self._scale = np.ascontiguousarray(scale.T)
         self._zero = None if zero is None else np.ascontiguousarray(zero.T)
-        self._codes = np.zeros(self._scale.shape, np.uint8)
 
     def begin(self, start: int, weights: np.ndarray, keep: np.ndarray | None) -> None:
         """Nothing to fit."""
 
     def round(self, column: int, weights: np.ndarray) -> np.ndarray:
         at = self._scale[column], None if self._zero is None else self._zero[column]
-        codes = self.grid.encode(weights[:, None], *at)
-        self._codes[column] = codes[:, 0]
-        return self.grid.decode(codes, *at)[:, 0]
-
-    @property
-    def codes(self) -> np.ndarray:
-        return np.ascontiguousarray(self._codes.T)
+        return self.grid.decode(self.grid.encode(weights[:, None], *at), *at)[:, 0]
 
 
 def _zero_dtype(grid: Grid) -> type:

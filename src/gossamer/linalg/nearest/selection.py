@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from gossamer._core.checks import check_choice
-from gossamer.linalg.nearest.inverse import inverse_diagonal
+from gossamer.linalg.nearest.inverse import inverse_diagonal, inverse_factor
 
 KINDS = ("auto", "magnitude", "wanda", "obs", "hessian")
 SCOPES = ("matrix", "row")
@@ -88,24 +89,53 @@ def keep_nm(scores: np.ndarray, n: int, m: int) -> np.ndarray:
     return mask[:, :width]
 
 
-def block_means(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Mean score of every (r, c) block, shape (ceil(O/r), ceil(K/c)); short blocks average what they have."""
+def group_losses(W: np.ndarray, metric: np.ndarray, width: int) -> np.ndarray:
+    r"""What losing each group of ``width`` columns costs a row in the sweep of :mod:`gossamer.linalg.nearest.obs`.
+
+    For the group g it is :math:`w_g ([H_{g:}^{-1}]_{gg})^{-1} w_g^T`, the error after the columns to the
+    right of the group have replied by least squares, those to the left being settled. With groups of 16 it
+    leads to masks whose error is lower than that of masks by element-wise scores, which do not know what a
+    group can make up for.
+
+    Parameters
+    ----------
+    W : ndarray, shape (O, K)
+    metric : ndarray, shape (K, K)
+        Second moment of the inputs; damped here.
+    width : int
+        Columns of a group.
+
+    Returns
+    -------
+    ndarray of float64, shape (O, ceil(K / width))
+    """
+    upper, dead = inverse_factor(metric)
+    weights = np.where(dead, 0, W.astype(np.float64)).T
+    losses = np.empty((len(W), -(-len(weights) // width)))
+    for g in range(losses.shape[1]):
+        part = slice(g * width, (g + 1) * width)
+        whitened = solve_triangular(upper[part, part], weights[part], trans="T", check_finite=False)
+        losses[:, g] = np.einsum("ij,ij->j", whitened, whitened)
+    return losses
+
+
+def block_sums(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Sum of the scores of every (r, c) block, shape (ceil(O/r), ceil(K/c))."""
     r, c = shape
-    sums = np.add.reduceat(
+    return np.add.reduceat(
         np.add.reduceat(scores, range(0, scores.shape[1], c), axis=1), range(0, scores.shape[0], r), axis=0
     )
+
+
+def block_means(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Mean score of every (r, c) block, shape (ceil(O/r), ceil(K/c)); short blocks average what they have."""
     heights, widths = (np.minimum(size, n - np.arange(0, n, size)) for size, n in zip(shape, scores.shape))
-    return sums / np.multiply.outer(heights, widths)
+    return block_sums(scores, shape) / np.multiply.outer(heights, widths)
 
 
 def expand_blocks(mask: np.ndarray, shape: tuple[int, int], full: tuple[int, int]) -> np.ndarray:
     """Repeat a mask of (r, c) blocks to one of entries of shape ``full``."""
     return np.repeat(np.repeat(mask, shape[0], axis=0), shape[1], axis=1)[: full[0], : full[1]]
-
-
-def keep_groups(scores: np.ndarray, group: int, density: float, scope: str = "matrix") -> np.ndarray:
-    """Mask (O, ceil(K / group)) of the groups of consecutive entries of a row with the largest mean score."""
-    return keep_largest(block_means(scores, (1, group)), density, scope)
 
 
 def rationed(density: float, scope: str = "matrix") -> Callable[[np.ndarray, int], np.ndarray]:

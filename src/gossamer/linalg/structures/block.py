@@ -11,12 +11,13 @@ from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import block
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.selection import (
     SCOPES,
-    block_means,
+    block_sums,
     count_kept,
     expand_blocks,
+    group_losses,
     keep_largest,
     saliency,
 )
@@ -73,7 +74,7 @@ class BlockMatrix(StructuredMatrix):
 
 @dataclass(frozen=True)
 class Block(Structure):
-    r"""Matrices of which at most ``ceil(density n)`` of the n blocks of shape (r, c) are not zero.
+    r"""Matrices with at most ``ceil(density n)`` non-zero blocks of shape (r, c), of n in the matrix or a block row.
 
     Parameters
     ----------
@@ -82,14 +83,14 @@ class Block(Structure):
     density : float in (0, 1]
         Fraction of blocks kept.
     scope : {"matrix", "row"}
-        Rank the blocks of the whole matrix, or of each block row.
+        What the density counts: the blocks of the whole matrix, or of each block row.
 
     Notes
     -----
-    Where blocks divide the matrix, ``project`` is exactly nearest in the Frobenius norm and, with
-    ``scope="matrix"``, in a diagonal metric: it keeps the blocks of the largest ``sum w^2 h_j``. (Cut blocks
-    are ranked by their mean.) With a full metric it ranks blocks by the mean OBS loss of their entries and
-    moves the error of the lost ones to the columns that are still open: not exactly nearest.
+    ``project`` is exactly nearest in the Frobenius norm and in a diagonal metric: it keeps the blocks of the
+    largest ``sum w^2 h_j``. With a full metric it ranks blocks by what their loss costs after the columns to
+    the right have replied, and moves the error of the lost ones there in OBS order. That is not exactly
+    nearest, but no worse in the metric than with its diagonal.
     """
 
     shape: tuple[int, int] = (1, 16)
@@ -106,9 +107,16 @@ class Block(Structure):
         check_choice("scope", self.scope, SCOPES)
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> BlockMatrix:
-        keep = keep_largest(block_means(saliency(W, metric), self.shape), self.density, self.scope)
-        if metric is not None and metric.ndim == 2:
-            W = sweep(W, metric, mask=expand_blocks(keep, self.shape, W.shape)).weights
+        if metric is None or metric.ndim == 1:
+            return self._member(W, self._keep(block_sums(saliency(W, metric), self.shape)))
+        keep = self._keep(block_sums(group_losses(W, metric, self.shape[1]), (self.shape[0], 1)))
+        swept = sweep(W, metric, mask=expand_blocks(keep, self.shape, W.shape)).weights
+        return nearer(W, metric, self._member(swept, keep), self._project(W, np.diagonal(metric)))
+
+    def _keep(self, losses: np.ndarray) -> np.ndarray:
+        return keep_largest(losses, self.density, self.scope)
+
+    def _member(self, W: np.ndarray, keep: np.ndarray) -> BlockMatrix:
         r, c = self.shape
         padded = np.pad(W, ((0, -W.shape[0] % r), (0, -W.shape[1] % c)))
         tiles = padded.reshape(keep.shape[0], r, keep.shape[1], c).transpose(0, 2, 1, 3)
@@ -121,7 +129,7 @@ class Block(Structure):
 
     @property
     def nearest_in(self) -> frozenset[str]:
-        return frozenset({"none", "diagonal"} if self.scope == "matrix" else ())
+        return frozenset({"none", "diagonal"})
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         (r, c), tall = self.shape, -(-shape[0] // self.shape[0])

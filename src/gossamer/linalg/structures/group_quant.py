@@ -10,7 +10,7 @@ import numpy as np
 from gossamer._core.arrays import Array, to_numpy
 from gossamer._core.checks import check_int
 from gossamer._kernels import quant
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
@@ -97,7 +97,7 @@ class GroupQuant(Structure):
     over all scales and zeros the family is not convex and no method finds its nearest member in polynomial
     time. (A diagonal metric matters to ``clip="mse"`` only.) With a full metric it is GPTQ: columns are
     rounded from the left to the right, their error moves to the open ones, and a group's grid is fitted when
-    the sweep reaches it.
+    the sweep reaches it. The result is no worse in the metric than with its diagonal.
 
     References
     ----------
@@ -122,21 +122,21 @@ class GroupQuant(Structure):
         return Grid(self.bits, self.symmetric, self.zero, self.clip)
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> GroupQuantMatrix:
-        group, floor = check_group(self.group, W.shape[1]), scale_floor(W)
         if metric is not None and metric.ndim == 2:
-            quantizer = SweepQuantizer(self.grid, W.shape, group, floor, np.diagonal(metric))
-            sweep(W, metric, quantizer=quantizer)
-            scale, zero = quantizer.scale, quantizer.zero
-            codes = to_groups(quantizer.codes, group)
-            short = W.shape[1] % group
-            if short:
-                codes[:, -1, short:] = self.grid.of_zero(scale, zero)[:, -1, None]
-        else:
-            importance = None if metric is None else to_groups(metric[None], group)
-            groups = to_groups(W, group)
-            scale, zero = self.grid.fit(groups, floor, importance)
-            codes = self.grid.encode(groups, scale, zero)
-        return GroupQuantMatrix(self, W.shape, pack_groups(self.grid, codes, scale, zero))
+            return nearer(W, metric, self._swept(W, metric), self._project(W, np.diagonal(metric)))
+        group = check_group(self.group, W.shape[1])
+        groups = to_groups(W, group)
+        importance = None if metric is None else to_groups(metric[None], group)
+        scale, zero = self.grid.fit(groups, scale_floor(W), importance)
+        factors = pack_groups(self.grid, self.grid.encode(groups, scale, zero), scale, zero)
+        return GroupQuantMatrix(self, W.shape, factors)
+
+    def _swept(self, W: np.ndarray, metric: np.ndarray) -> GroupQuantMatrix:
+        group = check_group(self.group, W.shape[1])
+        quantizer = SweepQuantizer(self.grid, W.shape, group, scale_floor(W), np.diagonal(metric))
+        sweep(W, metric, quantizer=quantizer)
+        factors = pack_groups(self.grid, quantizer.groups(), quantizer.scale, quantizer.zero)
+        return GroupQuantMatrix(self, W.shape, factors)
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         group = check_group(self.group, shape[1])

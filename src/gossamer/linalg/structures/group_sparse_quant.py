@@ -12,20 +12,23 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import gqs
 from gossamer.linalg.metric import check_metric, weighted_error
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
 from gossamer.linalg.nearest.selection import (
     KINDS,
     SCOPES,
+    block_means,
     count_kept,
     expand_blocks,
-    keep_groups,
+    group_losses,
+    keep_largest,
     saliency,
 )
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
 from gossamer.linalg.structure import Structure
 
+SALIENCIES = (*KINDS, "sweep")
 STARTS = ("auto", "mask", "obs")
 
 
@@ -155,9 +158,10 @@ class GroupSparseQuant(Structure):
         The grid, as in :class:`GroupQuant`.
     scope : {"matrix", "row"}
         Rank the groups of the whole matrix, or of each row.
-    saliency : {"auto", "magnitude", "wanda", "obs", "hessian"}
-        Score of an entry; groups are ranked by its mean. ``"auto"`` is magnitude, wanda or hessian, for a
-        metric of None, shape (K,) or shape (K, K).
+    saliency : {"auto", "magnitude", "wanda", "obs", "hessian", "sweep"}
+        Score of an entry; groups are ranked by its mean. ``"sweep"`` scores a whole group by what its loss
+        costs after the columns to the right have replied. ``"auto"`` is magnitude without a metric, sweep
+        where the error is moved, and wanda where it is not.
     start : {"auto", "mask", "obs"}
         With a full metric: ``"mask"`` drops groups and rounds the others as they are; ``"obs"`` moves the
         error of lost and of rounded entries to the columns that are still open; ``"auto"`` does both and
@@ -192,7 +196,7 @@ class GroupSparseQuant(Structure):
         check_int("group", self.group, low=1)
         check_float("density", self.density, low=0, high=1, closed="right")
         check_choice("scope", self.scope, SCOPES)
-        check_choice("saliency", self.saliency, KINDS)
+        check_choice("saliency", self.saliency, SALIENCIES)
         check_choice("start", self.start, STARTS)
         _ = self.grid
 
@@ -229,7 +233,7 @@ class GroupSparseQuant(Structure):
             Fraction of groups dropped.
         hessian : None or array of shape (K,) or (K, K), optional
             Second moment of the inputs.
-        metric : {"hessian", "obs", "wanda", "magnitude"}
+        metric : {"hessian", "obs", "wanda", "magnitude", "sweep"}
             Score of an entry.
         validation : array of shape (K, K), optional
             Second moment of other inputs, by which ``start="auto"`` decides.
@@ -262,40 +266,41 @@ class GroupSparseQuant(Structure):
         return GroupSparseQuantMatrix(family, best.shape, best.factors)
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> GroupSparseQuantMatrix:
-        full = metric is not None and metric.ndim == 2
-        kind = "hessian" if self.saliency == "auto" and full else self.saliency
-        keep = keep_groups(saliency(W, metric, kind), self.group, self.density, self.scope)
-        if not full:
-            return self._masked(W, keep, metric)
-        assert metric is not None
-        if self.start == "mask":
-            return self._masked(W, keep, np.diagonal(metric))
-        swept = self._swept(W, keep, metric)
-        if self.start == "obs":
-            return swept
-        masked = self._masked(W, keep, np.diagonal(metric))
-        errors = [weighted_error(W, member.to_dense(), metric) for member in (masked, swept)]
-        return masked if errors[0] <= errors[1] else swept
+        if metric is None or metric.ndim == 1:
+            return self._masked(W, metric)
+        if self.start == "auto":
+            return nearer(W, metric, self._swept(W, metric), self._masked(W, metric))
+        return self._swept(W, metric) if self.start == "obs" else self._masked(W, metric)
 
-    def _masked(self, W: np.ndarray, keep: np.ndarray, metric: np.ndarray | None) -> GroupSparseQuantMatrix:
+    def _keep(self, W: np.ndarray, metric: np.ndarray | None, auto: str) -> np.ndarray:
+        """Mask (O, ceil(K / group)) of the groups with the largest mean score."""
+        kind = auto if self.saliency == "auto" else self.saliency
+        if kind == "sweep" and metric is not None and metric.ndim == 2:
+            widths = np.minimum(self.group, W.shape[1] - np.arange(0, W.shape[1], self.group))
+            scores = group_losses(W, metric, self.group) / widths
+        else:
+            # a sweep without correlations is Wanda
+            scores = block_means(saliency(W, metric, "auto" if kind == "sweep" else kind), (1, self.group))
+        return keep_largest(scores, self.density, self.scope)
+
+    def _masked(self, W: np.ndarray, metric: np.ndarray | None) -> GroupSparseQuantMatrix:
         """Drop groups and round the others to nearest."""
+        keep = self._keep(W, metric, "auto" if metric is None else "wanda")
         kept = to_groups(W, self.group)[keep]
         importance = None
         if metric is not None:
-            importance = np.broadcast_to(to_groups(metric[None], self.group), (*keep.shape, self.group))[keep]
+            diagonal = to_groups((metric if metric.ndim == 1 else np.diagonal(metric))[None], self.group)
+            importance = np.broadcast_to(diagonal, (*keep.shape, self.group))[keep]
         scale, zero = self.grid.fit(kept, scale_floor(W), importance)
         return self._member(W.shape, keep, self.grid.encode(kept, scale, zero), scale, zero)
 
-    def _swept(self, W: np.ndarray, keep: np.ndarray, metric: np.ndarray) -> GroupSparseQuantMatrix:
+    def _swept(self, W: np.ndarray, metric: np.ndarray) -> GroupSparseQuantMatrix:
         """Drop and round in one error-compensating sweep."""
+        keep = self._keep(W, metric, "sweep")
         quantizer = SweepQuantizer(self.grid, W.shape, self.group, scale_floor(W), np.diagonal(metric))
         sweep(W, metric, mask=expand_blocks(keep, (1, self.group), W.shape), quantizer=quantizer)
-        scale, zero = quantizer.scale, quantizer.zero
-        codes = to_groups(quantizer.codes, self.group)
-        short = W.shape[1] % self.group
-        if short:
-            codes[:, -1, short:] = self.grid.of_zero(scale, zero)[:, -1, None]
-        return self._member(W.shape, keep, codes[keep], scale[keep], None if zero is None else zero[keep])
+        zero = None if quantizer.zero is None else quantizer.zero[keep]
+        return self._member(W.shape, keep, quantizer.groups()[keep], quantizer.scale[keep], zero)
 
     def _member(
         self,

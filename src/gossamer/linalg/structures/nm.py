@@ -11,7 +11,7 @@ from gossamer._core.arrays import Array, to_numpy
 from gossamer._core.checks import check_int
 from gossamer._kernels import nm
 from gossamer._kernels.packing import pack_positions, position_bits
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.selection import keep_nm, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.positions import gather_positions, nm_positions, scatter_columns, stored_columns
@@ -66,7 +66,7 @@ class NM(Structure):
     ``project`` is exactly nearest in the Frobenius norm (keep the n largest ``|w|`` of each group) and in a
     diagonal metric (keep the n largest ``w^2 h_j``, Wanda). With a full metric it chooses the entries of a
     group when the sweep reaches it, by their OBS loss, and moves the error to the columns that are still open
-    (SparseGPT): not exactly nearest.
+    (SparseGPT): not exactly nearest, but no worse in the metric than with its diagonal.
 
     References
     ----------
@@ -86,10 +86,12 @@ class NM(Structure):
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> NMMatrix:
         if metric is not None and metric.ndim == 2:
             swept = sweep(W, metric, select=lambda scores, _: keep_nm(scores, self.n, self.m), width=self.m)
-            W, mask = swept.weights, swept.mask
-            assert mask is not None
-        else:
-            mask = keep_nm(saliency(W, metric), self.n, self.m)
+            assert swept.mask is not None
+            compensated = self._member(swept.weights, swept.mask)
+            return nearer(W, metric, compensated, self._project(W, np.diagonal(metric)))
+        return self._member(W, keep_nm(saliency(W, metric), self.n, self.m))
+
+    def _member(self, W: np.ndarray, mask: np.ndarray) -> NMMatrix:
         positions = nm_positions(mask, self.n, self.m)
         values = gather_positions(W, positions, self.m)
         packed = pack_positions(positions.reshape(len(W), -1), self.m)

@@ -12,7 +12,7 @@ from gossamer._core.checks import check_int
 from gossamer._kernels import nm
 from gossamer._kernels.packing import pack_positions, position_bits
 from gossamer._kernels.views import check_group_arrays
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import (
     Grid,
     StaticQuantizer,
@@ -92,7 +92,7 @@ class NMQuant(Structure):
     Without a metric and with a diagonal one: the pattern of :class:`NM`, then round-to-nearest. With a full
     metric two sweeps: SparseGPT chooses the pattern and shows the values that compensation leads to, the
     grids are fitted to these, and a second sweep from the original weights prunes and rounds jointly. Not
-    exactly nearest.
+    exactly nearest, but no worse in the metric than with its diagonal.
     """
 
     n: int = 2
@@ -121,34 +121,38 @@ class NMQuant(Structure):
         return -(-shape[1] // self.m) * self.n
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> NMQuantMatrix:
-        group, floor = check_group(self.group, self.stored(W.shape)), scale_floor(W)
-        full = metric is not None and metric.ndim == 2
-        if full:
-            assert metric is not None
-            pruned = sweep(W, metric, select=lambda scores, _: keep_nm(scores, self.n, self.m), width=self.m)
-            compensated, mask = pruned.weights, pruned.mask
-            assert mask is not None
-        else:
-            compensated, mask = W, keep_nm(saliency(W, metric), self.n, self.m)
+        if metric is None or metric.ndim == 1:
+            positions, grids = self._fit(W, keep_nm(saliency(W, metric), self.n, self.m), metric)
+            return self._member(W, positions, *grids)
+        diagonal = np.diagonal(metric)
+        pruned = sweep(W, metric, select=lambda scores, _: keep_nm(scores, self.n, self.m), width=self.m)
+        assert pruned.mask is not None
+        positions, (scale, zero) = self._fit(pruned.weights, pruned.mask, diagonal)
+        group = check_group(self.group, self.stored(W.shape))
+        at = [None if p is None else self._spread(p, positions, group, W.shape) for p in (scale, zero)]
+        assert at[0] is not None
+        joint = sweep(W, metric, mask=pruned.mask, quantizer=StaticQuantizer(self.grid, at[0], at[1]))
+        swept = self._member(joint.weights, positions, scale, zero)
+        return nearer(W, metric, swept, self._project(W, diagonal))
+
+    def _fit(
+        self, W: np.ndarray, mask: np.ndarray, metric: np.ndarray | None
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray | None]]:
+        """Positions of the kept entries, and the scale and zero of their groups."""
         positions = nm_positions(mask, self.n, self.m)
-        groups = to_groups(gather_positions(compensated, positions, self.m), group)
         importance = None
         if metric is not None and self.clip == "mse":
-            weight = np.diagonal(metric) if full else metric
-            rows = np.broadcast_to(weight, W.shape)
-            importance = to_groups(gather_positions(rows, positions, self.m), group)
-        scale, zero = self.grid.fit(groups, floor, importance)
-        if full:
-            assert metric is not None
-            spread = [
-                None if part is None else self._spread(part, positions, group, W.shape)
-                for part in (scale, zero)
-            ]
-            assert spread[0] is not None
-            quantizer = StaticQuantizer(self.grid, spread[0], spread[1])
-            W = sweep(W, metric, mask=mask, quantizer=quantizer).weights
-            groups = to_groups(gather_positions(W, positions, self.m), group)
-        codes = self.grid.encode(groups, scale, zero)
+            importance = self._groups(np.broadcast_to(metric, W.shape), positions)
+        return positions, self.grid.fit(self._groups(W, positions), scale_floor(W), importance)
+
+    def _groups(self, W: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        stored = gather_positions(W, positions, self.m)
+        return to_groups(stored, check_group(self.group, stored.shape[1]))
+
+    def _member(
+        self, W: np.ndarray, positions: np.ndarray, scale: np.ndarray, zero: np.ndarray | None
+    ) -> NMQuantMatrix:
+        codes = self.grid.encode(self._groups(W, positions), scale, zero)
         factors = {
             "positions": pack_positions(positions.reshape(len(W), -1), self.m),
             **pack_groups(self.grid, codes, scale, zero),

@@ -11,7 +11,7 @@ import scipy.sparse
 from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_float
 from gossamer._kernels import csr
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.selection import SCOPES, count_kept, keep_largest, rationed, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.structure import Structure, structure_from_config
@@ -73,22 +73,22 @@ class CSRMatrix(StructuredMatrix):
 
 @dataclass(frozen=True)
 class Unstructured(Structure):
-    r"""Matrices with at most ``ceil(density O K)`` non-zero entries, anywhere.
+    r"""Matrices with at most ``ceil(density n)`` non-zero entries, of n in the matrix or in each row.
 
     Parameters
     ----------
     density : float in (0, 1]
         Fraction of entries kept.
     scope : {"matrix", "row"}
-        Rank the entries of the whole matrix, or of each row (Wanda's choice for language models).
+        What the density counts: the entries of the whole matrix, or of each row (Wanda's choice for language
+        models).
 
     Notes
     -----
-    ``project`` is exactly nearest without a metric (keep the largest ``|w|``) and, with ``scope="matrix"``,
-    in a diagonal metric (keep the largest ``w^2 h_j``); with ``scope="row"`` that is Wanda, nearest among the
-    matrices that keep the same count in every row. With a full metric it prunes in OBS order, adaptively in
-    windows of 128 columns, and moves the error to the columns that are still open (SparseGPT). For its mask
-    that lowers the error in the damped metric; the mask is not the best one, which is NP-hard to find.
+    ``project`` is exactly nearest without a metric (keep the largest ``|w|``) and in a diagonal metric (keep
+    the largest ``w^2 h_j``; with ``scope="row"`` that is Wanda). With a full metric it prunes in OBS order,
+    adaptively in windows of 128 columns, and moves the error to the columns that are still open (SparseGPT).
+    That is no worse in the metric than with its diagonal, but not exactly nearest, which is NP-hard.
 
     References
     ----------
@@ -107,14 +107,14 @@ class Unstructured(Structure):
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> CSRMatrix:
         if metric is not None and metric.ndim == 2:
-            W = sweep(W, metric, select=rationed(self.density, self.scope)).weights
-        else:
-            W = np.where(keep_largest(saliency(W, metric), self.density, self.scope), W, 0)
-        return CSRMatrix.from_scipy(W, self)
+            swept = sweep(W, metric, select=rationed(self.density, self.scope)).weights
+            return nearer(W, metric, CSRMatrix.from_scipy(swept, self), self._project(W, np.diagonal(metric)))
+        mask = keep_largest(saliency(W, metric), self.density, self.scope)
+        return CSRMatrix.from_scipy(np.where(mask, W, 0), self)
 
     @property
     def nearest_in(self) -> frozenset[str]:
-        return frozenset({"none", "diagonal"} if self.scope == "matrix" else ())
+        return frozenset({"none", "diagonal"})
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         each = shape[0] if self.scope == "row" else 1

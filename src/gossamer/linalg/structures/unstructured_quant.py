@@ -13,7 +13,7 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import csr
 from gossamer._kernels.views import check_group_arrays, check_pointers, expect_array
-from gossamer.linalg.nearest.obs import sweep
+from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, StaticQuantizer, check_group, scale_floor
 from gossamer.linalg.nearest.selection import SCOPES, count_kept, keep_largest, rationed, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
@@ -106,7 +106,7 @@ class UnstructuredQuant(Structure):
     Without a metric and with a diagonal one: the pattern of :class:`Unstructured`, then round-to-nearest.
     With a full metric two sweeps: SparseGPT chooses the pattern and shows the values that compensation leads
     to, the grids are fitted to these, and a second sweep from the original weights prunes and rounds jointly.
-    Not exactly nearest.
+    Not exactly nearest, but no worse in the metric than with its diagonal.
     """
 
     density: float = 0.5
@@ -131,36 +131,51 @@ class UnstructuredQuant(Structure):
         return Grid(self.bits, self.symmetric, self.zero, self.clip)
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> UnstructuredQuantMatrix:
-        group, floor = check_group(self.group, W.shape[1]), scale_floor(W)
-        full = metric is not None and metric.ndim == 2
-        if full:
-            assert metric is not None
-            pruned = sweep(W, metric, select=rationed(self.density, self.scope))
-            compensated, mask = pruned.weights, pruned.mask
-            assert mask is not None
-        else:
-            compensated, mask = W, keep_largest(saliency(W, metric), self.density, self.scope)
-        at, count = slots(mask.sum(axis=1), group)
+        if metric is None or metric.ndim == 1:
+            mask = keep_largest(saliency(W, metric), self.density, self.scope)
+            return self._member(W, mask, *self._fit(W, mask, metric))
+        diagonal = np.diagonal(metric)
+        pruned = sweep(W, metric, select=rationed(self.density, self.scope))
+        assert pruned.mask is not None
+        scale, zero = self._fit(pruned.weights, pruned.mask, diagonal)
+        at = [None if part is None else self._spread(part, pruned.mask) for part in (scale, zero)]
+        assert at[0] is not None
+        joint = sweep(W, metric, mask=pruned.mask, quantizer=StaticQuantizer(self.grid, at[0], at[1]))
+        swept = self._member(joint.weights, pruned.mask, scale, zero)
+        return nearer(W, metric, swept, self._project(W, diagonal))
+
+    def _fit(
+        self, W: np.ndarray, mask: np.ndarray, metric: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The scale and zero of the groups of kept entries."""
         importance = None
         if metric is not None and self.clip == "mse":
-            weight = np.broadcast_to(np.diagonal(metric) if full else metric, W.shape)
-            importance = _grouped(weight[mask], at, count, group)
-        groups = _grouped(compensated[mask], at, count, group)
-        scale, zero = self.grid.fit(groups, floor, importance)
-        if full:
-            assert metric is not None
-            spread = [None if part is None else np.ones(W.shape, part.dtype) for part in (scale, zero)]
-            for target, part in zip(spread, (scale, zero)):
-                if target is not None and part is not None:
-                    target[mask] = part[at // group]
-            assert spread[0] is not None
-            quantizer = StaticQuantizer(self.grid, spread[0], spread[1])
-            W = sweep(W, metric, mask=mask, quantizer=quantizer).weights
-            groups = _grouped(W[mask], at, count, group)
+            importance = self._groups(np.broadcast_to(metric, W.shape), mask)
+        return self.grid.fit(self._groups(W, mask), scale_floor(W), importance)
+
+    def _groups(self, W: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The kept entries in groups along each row, the last of a row padded with zeros."""
+        group = check_group(self.group, W.shape[1])
+        at, count = slots(mask.sum(axis=1), group)
+        flat = np.zeros(count * group, W.dtype)
+        flat[at] = W[mask]
+        return flat.reshape(count, group)
+
+    def _spread(self, part: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The scale or zero of every entry's group, shape (O, K); ones where nothing is stored."""
+        group = check_group(self.group, mask.shape[1])
+        full = np.ones(mask.shape, part.dtype)
+        full[mask] = part[slots(mask.sum(axis=1), group)[0] // group]
+        return full
+
+    def _member(
+        self, W: np.ndarray, mask: np.ndarray, scale: np.ndarray, zero: np.ndarray | None
+    ) -> UnstructuredQuantMatrix:
+        codes = self.grid.encode(self._groups(W, mask), scale, zero)
         factors = {
             "bitmap": np.packbits(mask, axis=1, bitorder="little"),
             "row_ptr": np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int32),
-            **pack_groups(self.grid, self.grid.encode(groups, scale, zero), scale, zero),
+            **pack_groups(self.grid, codes, scale, zero),
         }
         return UnstructuredQuantMatrix(self, W.shape, factors)
 
@@ -188,9 +203,3 @@ def slots(counts: np.ndarray, group: int) -> tuple[np.ndarray, int]:
     first = np.concatenate([[0], np.cumsum(groups)])
     rank = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.repeat(first[:-1] * group, counts) + rank, int(first[-1])
-
-
-def _grouped(values: np.ndarray, at: np.ndarray, count: int, group: int) -> np.ndarray:
-    flat = np.zeros(count * group, values.dtype)
-    flat[at] = values
-    return flat.reshape(count, group)
