@@ -322,6 +322,16 @@ def test_a_result_becomes_a_report(tmp_path):
     assert all(figure.how for figure in data.figures)
 
 
+def test_a_disturbed_reference_is_marked_and_not_compared_with():
+    shaken = replace(speed("original file in llama.cpp", 3.0), decode_spread=1.9)
+    data = report_data(finished(), speeds=[shaken, speed("base model", 50.0), speed("compressed", 100.0)])
+    decode = next(f for f in data.figures if f.name == "writing (decode)")
+    assert [bar.label for bar in decode.before] == ["base model", "original file in llama.cpp (unsteady)"]
+    assert "says little: original file in llama.cpp" in decode.how
+    assert "2.00 times as fast as the base model" in data.headline
+    assert "as fast" not in report_data(finished(), speeds=[shaken, speed("compressed", 9.0)]).headline
+
+
 def test_what_was_not_measured_is_left_out():
     data = report_data(finished(perplexity=None, base_perplexity=None, windows=0, curve=(), samples=()))
     assert [figure.name for figure in data.figures] == ["size", "linear layers"]

@@ -112,17 +112,25 @@ def _speeds(speeds: Sequence[Speed]) -> list[Figure]:
     if not speeds:
         return []
     *before, after = speeds
+    # ratios are taken against the first reference: one that was disturbed must not stand there
+    before.sort(key=lambda speed: not speed.steady)
+    shaken = [speed.label for speed in speeds if not speed.steady]
+    warning = f" Its runs differ a lot, so that it says little: {', '.join(shaken)}." if shaken else ""
     return [
         Figure(
             name,
             "tokens/s",
             "more",
-            tuple(Bar(speed.label, getattr(speed, attribute)) for speed in before),
-            Bar(after.label, getattr(after, attribute)),
-            after.how,
+            tuple(Bar(_steady_label(speed), getattr(speed, attribute)) for speed in before),
+            Bar(_steady_label(after), getattr(after, attribute)),
+            after.how + warning,
         )
         for name, attribute in (("writing (decode)", "decode"), ("reading (prefill)", "prefill"))
     ]
+
+
+def _steady_label(speed: Speed) -> str:
+    return speed.label if speed.steady else f"{speed.label} (unsteady)"
 
 
 def _memory(speeds: Sequence[Speed]) -> Figure | None:
@@ -157,7 +165,7 @@ def _headline(figures: Sequence[Figure]) -> str:
     if (size := found.get("size")) is not None and size.before:
         parts.append(f"{number(size.before[0].value)} MB become {number(size.after.value)} MB.")
     speed = found.get("writing (decode)")
-    if speed is not None and speed.ratio:
+    if speed is not None and speed.ratio and "unsteady" not in speed.before[0].label + speed.after.label:
         parts.append(f"It writes {number(speed.ratio)} times as fast as the {speed.before[0].label}.")
     loss = found.get("perplexity")
     if loss is not None and loss.ratio:

@@ -45,6 +45,11 @@ class Speed:
         """All fields as plain values."""
         return asdict(self)
 
+    @property
+    def steady(self) -> bool:
+        """Whether the middle half of the runs lies within a quarter of the median."""
+        return self.decode_spread <= 0.25
+
 
 @dataclass(frozen=True)
 class Runner:
