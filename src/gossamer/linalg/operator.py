@@ -155,7 +155,7 @@ class StructuredMatrix(ABC):
     @property
     def bits_per_weight(self) -> float:
         """Stored bits for each of the O x K entries."""
-        return 8 * self.nbytes / (self.shape[0] * self.shape[1])
+        return 8 * self.nbytes / max(self.shape[0] * self.shape[1], 1)
 
     @property
     def is_torch(self) -> bool:

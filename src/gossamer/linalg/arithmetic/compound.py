@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from gossamer._core.arrays import Array
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
-
-Self = TypeVar("Self", bound="CompoundMatrix")
 
 
 class CompoundMatrix(StructuredMatrix):
@@ -40,7 +38,7 @@ class CompoundMatrix(StructuredMatrix):
 
     @classmethod
     def _from_parts(
-        cls: type[Self],
+        cls,
         structure: Structure,
         shape: tuple[int, int],
         parts: Sequence[StructuredMatrix],
@@ -73,7 +71,7 @@ class CompoundMatrix(StructuredMatrix):
     def _check(self) -> None:
         """The parts have checked themselves."""
 
-    def _with(self: Self, factors: Mapping[str, Array]) -> Self:
+    def _with(self, factors: Mapping[str, Array]) -> Self:
         groups: list[dict[str, Array]] = [{} for _ in self.parts]
         for name in factors:
             if name not in self.own_factors:

@@ -43,6 +43,13 @@ def kron(A: Any, B: Any) -> StructuredMatrix:
     ------
     UnsupportedError
         If one factor is structured and the other is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gossamer.linalg import DiagonalMatrix, kron
+    >>> kron(DiagonalMatrix.of(np.array([1.0, 2])), DiagonalMatrix.of(np.array([3.0, 4]))) @ np.ones(4)
+    array([3., 4., 6., 8.])
     """
     if isinstance(A, StructuredMatrix) and isinstance(B, StructuredMatrix):
         return KroneckerProductMatrix.of(A, B)

@@ -90,6 +90,14 @@ class Product(Structure):
     The error in the metric never rises from pass to pass, and never exceeds that of the best start; the result is a
     local fit, since the nearest product is in general NP-hard to find. Starts tried: one factor near ``W`` and the
     others near the identity, and for two factors the halves of the singular value decomposition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gossamer.linalg import Diagonal, Permutation
+    >>> A = (Diagonal() @ Permutation()).project([[0, 2.0], [3, 0]])
+    >>> A.parts[0].factors["diagonal"]
+    array([2., 3.])
     """
 
     factors: tuple[Structure, ...]

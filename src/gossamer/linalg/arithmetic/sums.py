@@ -90,6 +90,15 @@ class Sum(Structure):
     ----------
     Candes et al., "Robust principal component analysis?", JACM 2011. Liu et al., "EoRA: training-free
     compensation for compressed LLMs with eigenspace low-rank approximation", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gossamer.linalg import LowRank, Sum, Unstructured
+    >>> W = np.ones((6, 8)) + 5 * np.eye(6, 8)
+    >>> A = Sum((Unstructured(density=0.125), LowRank(1)), sweeps=200).project(W)
+    >>> bool(np.allclose(A.to_dense(), W))
+    True
     """
 
     terms: tuple[Structure, ...]

@@ -190,6 +190,15 @@ class LowRank(Structure):
     References
     ----------
     Eckart and Young, 1936. Liu et al., "EoRA", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gossamer.linalg import LowRank
+    >>> W = np.outer([1, 2, 3], [1, 1, 0, 2])
+    >>> A = LowRank(1).project(W)
+    >>> A.factors["left"].shape, bool(np.allclose(A @ np.ones(4), W @ np.ones(4)))
+    ((3, 1), True)
     """
 
     rank: int
