@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from gossamer.compress.calibrate.statistics import Statistics, collect, collect_examples
 from gossamer.compress.calibrate.stream import Stream, open_stream, swapped
+from gossamer.compress.calibrate.table import Table
 from gossamer.compress.methods.layer import Fitted, fit_layer
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.recipe import Recipe
@@ -34,9 +35,11 @@ class StatisticsSource(Protocol):
 class StreamStatistics:
     """Statistics of windows that walk along, behind compressed blocks or behind the base model's."""
 
-    def __init__(self, source: SourceModel, ids: np.ndarray, compressed: bool, embedding: Any = None) -> None:
+    def __init__(
+        self, source: SourceModel, ids: np.ndarray, compressed: bool, table: Table | None = None
+    ) -> None:
         self._source, self._compressed, self._at = source, compressed, -1
-        self._stream: Stream = open_stream(source, ids, embedding if compressed else None)
+        self._stream: Stream = open_stream(source, ids, table if compressed else None)
 
     def get(self, index: int) -> Statistics:
         self._at = index

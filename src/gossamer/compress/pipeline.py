@@ -146,7 +146,7 @@ def compress(
         table = tables.get(source.embeddings[0]) if source.embeddings else None
         base = compressed = None
         if evaluated is not None:
-            base, compressed = open_stream(source, evaluated), open_stream(source, evaluated, _tensor(table))
+            base, compressed = open_stream(source, evaluated), open_stream(source, evaluated, table)
         with reporter.stage("compress", len(parts(source))) as step, work.writing():
             layers = compress_blocks(
                 source,
@@ -159,9 +159,8 @@ def compress(
                 fit=allocation.fit if allocation is not None else fit_layer,
             )
         before = math.exp(base.loss()) if base is not None else None
-        heads = {path: _tensor(dense) for path, dense in tables.items()}
-        after = math.exp(min(compressed.loss(heads), 700.0)) if compressed is not None else None
-    del tables, heads, table, base, compressed
+        after = math.exp(min(compressed.loss(tables), 700.0)) if compressed is not None else None
+    del tables, table, base, compressed
 
     figures: dict[str, Any] = {"bits_per_weight": linear_bits(layers)}
     if evaluated is not None:
@@ -253,7 +252,7 @@ def _statistics(
         return ExampleStatistics(source) if needs_statistics(source, recipe) else NoStatistics()
     if ids is None:
         return NoStatistics()
-    return StreamStatistics(source, ids, recipe.calibration.stream == "compressed", _tensor(table))
+    return StreamStatistics(source, ids, recipe.calibration.stream == "compressed", table)
 
 
 def _check_out(out: Path, replacing: bool) -> None:
@@ -263,12 +262,6 @@ def _check_out(out: Path, replacing: bool) -> None:
         raise ArgumentError(
             f"out={str(out)!r} exists: choose another name, or pass overwrite=True to replace it"
         )
-
-
-def _tensor(array: np.ndarray | None) -> Any:
-    import torch
-
-    return None if array is None else torch.from_numpy(array)
 
 
 def _title(text: Any) -> str:

@@ -18,7 +18,8 @@ from gossamer.compress.allocate.sensitivity import output_sensitivity
 from gossamer.compress.allocate.store import FitStore, StoredStatistics
 from gossamer.compress.blockwise import parts
 from gossamer.compress.calibrate.stream import open_stream, swapped
-from gossamer.compress.methods.embedding import fit_embeddings
+from gossamer.compress.calibrate.table import Table
+from gossamer.compress.methods.embedding import fit_embeddings, head_structure
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.progress import Reporter
 from gossamer.compress.recipe import Budget, Recipe, load_recipe
@@ -143,6 +144,7 @@ class _Search:
         self.rows = np.arange(len(candidates.paths))
         self.evaluations: list[dict[str, Any]] = []
         self.base: float | None = None
+        self.tables: tuple[str, dict[str, Table]] | None = None
 
     def within_loss(self) -> Allocation:
         """The cheapest choice within a relative loss."""
@@ -228,15 +230,12 @@ class _Search:
 
     def _measure(self, choice: np.ndarray | None, head: str, detail: str) -> dict[str, Any]:
         """Real loss of a choice on the held-out windows, above the base model's."""
-        import torch
-
         if self.base is None:
             self.base = self._loss({}, None, "base model")
-        tables = {
-            path: torch.from_numpy(dense) for path, dense in fit_embeddings(self.source, head)[1].items()
-        }
+        if self.tables is None or self.tables[0] != head:
+            self.tables = (head, fit_embeddings(self.source, head)[1])
         concrete = None if choice is None else as_recipe(self.recipe, self.candidates, choice, head)
-        nats = self._loss(tables, concrete, detail) - self.base
+        nats = self._loss(self.tables[1], concrete, detail) - self.base
         options = self.candidates
         predicted = 0.0 if choice is None else float(options.loss[self.rows, choice].sum())
         linear = 0 if choice is None else int(options.nbytes[self.rows, choice].sum())
@@ -251,7 +250,7 @@ class _Search:
         self.evaluations.append(found)
         return found
 
-    def _loss(self, tables: dict[str, Any], concrete: Recipe | None, detail: str) -> float:
+    def _loss(self, tables: dict[str, Table], concrete: Recipe | None, detail: str) -> float:
         source = self.source
         first = source.embeddings[0]
         groups = parts(source)
@@ -274,8 +273,6 @@ class _Search:
     def _fixed_bytes(self, head: str) -> int:
         """Bytes of what is not allocated: embeddings, norms, and layers with rules of their own."""
         source = self.source
-        from gossamer.compress.methods.embedding import head_structure
-
         total = sum(tensor.numel() * tensor.element_size() for tensor in source.rest().values())
         for path in source.embeddings:
             shape = tuple(source.weight(path).shape)

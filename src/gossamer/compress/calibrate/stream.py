@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gossamer._core.errors import ArgumentError, UnsupportedError
+from gossamer.compress.calibrate.table import ROWS, Table
 from gossamer.compress.models.source import SourceModel
 
 CHUNK = 2048
@@ -53,27 +54,37 @@ class Stream:
         """Another stream at the same place; hidden states are shared until either advances."""
         return Stream(self.source, self.ids, list(self.chunks), self.calls)
 
-    def loss(self, head: Mapping[str, torch.Tensor] | None = None) -> float:
+    def loss(self, tables: Mapping[str, Table] | None = None) -> float:
         """Mean negative log-likelihood of the predicted tokens, once the stream has passed every block.
 
-        ``head`` replaces the output matrix, as ``{path: weight}``; decoders only.
+        ``tables`` may replace the output matrix, by path; decoders only. The vocabulary is passed in pieces, so
+        that neither all logits nor a dense copy of the head are ever in memory.
         """
-        norm, weight = final_norm(self.source), output_weight(self.source, head)
-        tokens = torch.from_numpy(self.ids)
-        total, position = 0.0, 0
-        for hidden in self.chunks:
-            targets = tokens[position : position + len(hidden), 1:]
-            position += len(hidden)
-            states = norm(hidden)[:, :-1].reshape(-1, hidden.shape[-1])
-            flat = targets.reshape(-1)
-            for start in range(0, len(flat), 256):  # logits of a few tokens at a time: the vocabulary is wide
-                logits = states[start : start + 256] @ weight.T
-                picked = torch.nn.functional.cross_entropy(logits, flat[start : start + 256], reduction="sum")
-                total += float(picked)
-        return total / (self.ids.shape[0] * (self.ids.shape[1] - 1))
+        norm = final_norm(self.source)
+        path = self.source.embeddings[-1]
+        pieces = (
+            tables[path].pieces() if tables and path in tables else output_weight(self.source).split(ROWS)
+        )
+        states = torch.cat([norm(hidden)[:, :-1].reshape(-1, hidden.shape[-1]) for hidden in self.chunks])
+        targets = torch.from_numpy(np.ascontiguousarray(self.ids[:, 1:])).reshape(-1)
+        largest = torch.full((len(targets),), -torch.inf)
+        total, picked = torch.zeros(len(targets), dtype=torch.float64), torch.zeros(len(targets))
+        start = 0
+        for piece in pieces:
+            for begin in range(0, len(targets), 1024):
+                part = slice(begin, begin + 1024)
+                logits = states[part] @ piece.T
+                top = torch.maximum(largest[part], logits.amax(dim=1))
+                total[part] *= (largest[part] - top).exp()
+                total[part] += (logits - top[:, None]).exp_().sum(dim=1)
+                largest[part] = top
+                here = ((targets[part] >= start) & (targets[part] < start + len(piece))).nonzero()[:, 0]
+                picked[begin + here] = logits[here, targets[begin + here] - start]
+            start += len(piece)
+        return float((largest + total.log() - picked).mean())
 
 
-def open_stream(source: SourceModel, ids: np.ndarray, embedding: torch.Tensor | None = None) -> Stream:
+def open_stream(source: SourceModel, ids: np.ndarray, table: Table | None = None) -> Stream:
     """Run everything before the first block and keep what the first block is called with.
 
     Parameters
@@ -82,8 +93,8 @@ def open_stream(source: SourceModel, ids: np.ndarray, embedding: torch.Tensor | 
         A decoder or encoder.
     ids : ndarray of int64, shape (windows, length)
         Tokens.
-    embedding : tensor, optional
-        Replaces the weight of the token embedding.
+    table : Table, optional
+        Replaces the token embedding.
     """
     if source.kind == "module":
         raise UnsupportedError(f"{source.name}: expected a Llama or BERT model, whose blocks are known")
@@ -102,14 +113,17 @@ def open_stream(source: SourceModel, ids: np.ndarray, embedding: torch.Tensor | 
         seen.append((args, kwargs))
         raise _Reached
 
-    weights = {} if embedding is None else {source.embeddings[0]: embedding}
+    weights, feed = {}, ids
+    if table is not None:  # only the rows that occur, and tokens counted among them
+        used, feed = np.unique(ids, return_inverse=True)
+        feed, weights = feed.reshape(ids.shape), {source.embeddings[0]: table.rows(used)}
     chunks, calls = [], []
     step = max(1, CHUNK // ids.shape[1])
     hook = first.register_forward_pre_hook(catch, with_kwargs=True)
     try:
         with source.evaluating(), swapped(source, weights):
             for start in range(0, len(ids), step):
-                batch = torch.from_numpy(np.ascontiguousarray(ids[start : start + step]))
+                batch = torch.from_numpy(np.ascontiguousarray(feed[start : start + step]))
                 try:
                     runner(input_ids=batch, **({"use_cache": False} if source.kind == "llama" else {}))
                 except _Reached:
@@ -147,8 +161,6 @@ def final_norm(source: SourceModel) -> torch.nn.Module:
     return source.module.model.norm
 
 
-def output_weight(source: SourceModel, replaced: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
+def output_weight(source: SourceModel) -> torch.Tensor:
     """The output matrix (V, width) of a decoder, which is its embedding where they are tied."""
-    for path in reversed(source.embeddings):
-        return replaced[path] if replaced and path in replaced else source.weight(path)
-    raise UnsupportedError(f"{source.name}: no output matrix")
+    return source.weight(source.embeddings[-1])

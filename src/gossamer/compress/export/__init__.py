@@ -1,0 +1,12 @@
+"""Artifacts written for other programs to read."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    submodules=["compressed_tensors", "directory", "transformers"],
+    attributes={
+        "compressed_tensors": ["export_compressed_tensors"],
+        "transformers": ["export_transformers"],
+    },
+)
