@@ -22,8 +22,8 @@ inline void relax() {
 
 } // namespace
 
-Pool::Pool(int threads) : owner_(getpid()) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+Pool::Pool(int threads) : count_(threads), runs_(std::make_unique<Run[]>(threads)), owner_(getpid()) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { serve(i); });
 }
 
 Pool::~Pool() {
@@ -40,18 +40,29 @@ void Pool::execute(Program& program) {
     program_ = &program;
     open(0);
     for (;;) {
-        const std::uint64_t word = word_.load(std::memory_order_acquire);
-        if (tasks_of(word) == 0) return; // the word itself says that the program has ended
-        if (!work()) wait(word >> 20);
+        const std::uint64_t state = state_.load(std::memory_order_acquire);
+        if (state & 1) return;
+        if (!work(0)) wait(state);
     }
 }
 
-bool Pool::work() {
-    std::uint64_t word = word_.load(std::memory_order_acquire);
-    if (next_of(word) >= tasks_of(word)) return false;
-    word = word_.fetch_add(1, std::memory_order_acq_rel); // the phase may have changed in between: still a fair claim
-    const int task = next_of(word);
-    if (task >= tasks_of(word)) return false;
+int Pool::claim(int home) {
+    constexpr std::uint64_t field = 0xfffff;
+    for (int i = 0; i < count_; ++i) {
+        auto& word = runs_[(home + i) % count_].word;
+        std::uint64_t seen = word.load(std::memory_order_acquire);
+        while ((seen & field) < (seen >> 20 & field)) {
+            const std::uint64_t next = i == 0 ? seen + 1 : seen - (1 << 20);
+            if (word.compare_exchange_weak(seen, next, std::memory_order_acq_rel, std::memory_order_acquire))
+                return static_cast<int>(i == 0 ? seen & field : (next >> 20 & field));
+        }
+    }
+    return -1;
+}
+
+bool Pool::work(int home) {
+    const int task = claim(home);
+    if (task < 0) return false;
     program_->run(phase_, task);
     const int tasks = tasks_;
     if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == tasks) open(phase_ + 1);
@@ -67,15 +78,20 @@ void Pool::open(int first) {
 }
 
 void Pool::publish(int tasks) {
-    word_.store(pack(++sequence_, tasks));
-    if (sleepers_.load() > 0) { // sequentially consistent: a waiter either sees the word or is seen here
+    ++sequence_;
+    for (std::int64_t i = 0; tasks > 0 && i < count_; ++i) {
+        const std::uint64_t first = tasks * i / count_, end = tasks * (i + 1) / count_;
+        runs_[i].word.store(sequence_ << 40 | end << 20 | first, std::memory_order_release);
+    }
+    state_.store(sequence_ << 1 | (tasks == 0));
+    if (sleepers_.load() > 0) { // sequentially consistent: a waiter either sees the state or is seen here
         generation_.fetch_add(1);
         generation_.notify_all();
     }
 }
 
 void Pool::wait(std::uint64_t seen) {
-    const auto changed = [&] { return word_.load() >> 20 != seen; };
+    const auto changed = [&] { return state_.load() != seen; };
     const auto end = std::chrono::steady_clock::now() + spin_time;
     do {
         for (int i = 0; i < 64; ++i) {
@@ -89,10 +105,10 @@ void Pool::wait(std::uint64_t seen) {
     sleepers_.fetch_sub(1);
 }
 
-void Pool::serve() {
+void Pool::serve(int home) {
     while (!stop_.load(std::memory_order_acquire)) {
-        const std::uint64_t seen = word_.load(std::memory_order_acquire) >> 20;
-        if (!work() && !stop_.load(std::memory_order_acquire)) wait(seen);
+        const std::uint64_t state = state_.load(std::memory_order_acquire);
+        if (!work(home) && !stop_.load(std::memory_order_acquire)) wait(state);
     }
 }
 
