@@ -6,7 +6,7 @@ import numpy as np
 
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.threads import get_threads
-from gossamer._kernels import interim as _native
+from gossamer._kernels import _native
 from gossamer._kernels.views import check_ascending, check_pointers, expect_array, operand, ready
 
 
@@ -39,5 +39,6 @@ def matmat(
     if x.shape[0] % blocks.shape[2]:
         raise ShapeError(f"x has {x.shape[0]} rows: expected a multiple of the block width {blocks.shape[2]}")
     y = np.empty(((len(indptr) - 1) * blocks.shape[1], x.shape[1]), dtype=x.dtype)
-    _native.block.matmat(ready(indptr), ready(indices), ready(blocks), x, y, get_threads(threads))
+    multiply = getattr(_native.block, x.dtype.name)
+    multiply(ready(indptr), ready(indices), ready(blocks), x, y, get_threads(threads))
     return y

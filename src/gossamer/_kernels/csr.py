@@ -7,14 +7,16 @@ import numpy as np
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.threads import get_threads
 from gossamer._kernels import _native
+from gossamer._kernels.views import operand, ready
 
 
 def check(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, shape: tuple[int, int]) -> None:
-    """Refuse a CSR triple that native code could not walk safely. O(nnz); done once, at construction."""
+    """Refuse a CSR triple that native code could not walk safely. O(nnz), once, at construction."""
     rows, cols = shape
     if indptr.shape != (rows + 1,) or indices.shape != data.shape or indices.ndim != 1:
         raise ShapeError(
-            f"CSR of shape {shape}: indptr {indptr.shape}, indices {indices.shape}, data {data.shape} do not fit"
+            f"CSR of shape {shape}: indptr {indptr.shape}, indices {indices.shape} and data {data.shape} "
+            "do not fit"
         )
     if indptr.dtype != indices.dtype or indptr.dtype not in (np.int32, np.int64):
         raise ArgumentError(
@@ -32,7 +34,8 @@ def matmat(
     indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, x: np.ndarray, threads: int | None = None
 ) -> np.ndarray:
     """Multiply a checked CSR matrix with ``x`` of shape (K, N) and the dtype of ``data``; returns (O, N)."""
-    x = np.ascontiguousarray(x, dtype=data.dtype)
+    x = operand(x, data.dtype)
     y = np.empty((len(indptr) - 1, x.shape[1]), dtype=data.dtype)
-    _native.csr.matmat(indptr, indices, data, x, y, get_threads(threads))
+    multiply = getattr(_native.csr, f"{data.dtype.name}_{indices.dtype.name}")
+    multiply(ready(indptr), ready(indices), ready(data), x, y, get_threads(threads))
     return y

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gossamer._core.checks import check_choice
 from gossamer._kernels import _native
 
@@ -26,3 +28,21 @@ def force_isa(name: str = "auto") -> None:
 def show_kernels() -> dict[str, str]:
     """Map each kernel family to the instruction set that it runs with."""
     return dict.fromkeys(_native.families(), active_isa())
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One row of the table of kernels: a function of a family, and the ISAs that run here."""
+
+    family: str
+    entry: str
+    isas: tuple[str, ...]
+
+
+def table() -> tuple[Kernel, ...]:
+    """Every kernel that the compiled module exports; tests and micro-benchmarks are driven by it."""
+    return tuple(
+        Kernel(family, entry, available_isas())
+        for family in _native.families()
+        for entry in getattr(getattr(_native, family), "entries", ())
+    )

@@ -1,4 +1,4 @@
-"""Group-sparse quantised matrices: only the kept groups of a row are stored, each with scale, zero and column."""
+"""Group-sparse quantised matrices: only kept groups are stored, each with scale, zero and column."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from gossamer._core.checks import check_choice
 from gossamer._core.errors import ArgumentError
 from gossamer._core.threads import get_threads
-from gossamer._kernels import interim as _native
+from gossamer._kernels import _native
 from gossamer._kernels.quant import ACTIVATIONS
 from gossamer._kernels.views import (
     check_ascending,
@@ -16,7 +16,9 @@ from gossamer._kernels.views import (
     check_quantiser,
     expect_array,
     operand,
+    raw_halves,
     ready,
+    zero_views,
 )
 
 SCHEDULES = ("task", "row")
@@ -79,17 +81,17 @@ def matmat(
     check_choice("schedule", schedule, SCHEDULES)
     x = operand(x, np.float64 if act == "fp32" and x.dtype == np.float64 else np.float32)
     y = np.empty((len(row_ptr) - 1, x.shape[1]), dtype=x.dtype)
-    _native.gqs.matmat(
+    multiply = getattr(_native.gqs, "int8" if act == "int8" else x.dtype.name)
+    multiply(
         ready(row_ptr),
         ready(col),
         ready(qweight),
-        ready(scale),
-        None if zero is None else ready(zero),
+        raw_halves(scale),
+        *zero_views(zero),
         x,
         y,
         bits,
         group or x.shape[0],
-        act == "int8",
         schedule == "task",
         get_threads(threads),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.threads import get_threads
-from gossamer._kernels import interim as _native
+from gossamer._kernels import _native
 from gossamer._kernels.views import operand, ready
 
 
@@ -34,5 +34,5 @@ def add(
     x = operand(x, left.dtype, right.shape[1])
     if y.shape != (left.shape[0], x.shape[1]):
         raise ShapeError(f"y has shape {y.shape}: expected ({left.shape[0]}, {x.shape[1]})")
-    _native.lowrank.add(y, ready(left), ready(right), x, get_threads(threads))
+    getattr(_native.lowrank, x.dtype.name)(y, ready(left), ready(right), x, get_threads(threads))
     return y

@@ -7,7 +7,7 @@ import numpy as np
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.threads import get_threads
-from gossamer._kernels import interim as _native
+from gossamer._kernels import _native
 from gossamer._kernels.packing import position_bits, unpack_positions
 from gossamer._kernels.views import expect_array, operand, ready
 
@@ -44,5 +44,6 @@ def matmat(
     if padded != x.shape[0]:
         x = np.concatenate([x, np.zeros((padded - x.shape[0], x.shape[1]), x.dtype)])
     y = np.empty((len(values), x.shape[1]), dtype=x.dtype)
-    _native.nm.matmat(ready(values), ready(positions), x, y, n, m, get_threads(threads))
+    multiply = getattr(_native.nm, x.dtype.name)
+    multiply(ready(values), ready(positions), x, y, n, m, position_bits(m), get_threads(threads))
     return y

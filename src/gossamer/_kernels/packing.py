@@ -81,8 +81,8 @@ def unpack_codes(packed: np.ndarray, bits: int, group: int) -> np.ndarray:
     packed = np.asarray(packed)
     if packed.dtype != np.uint8 or packed.shape[-1] != group_bytes(bits, group):
         raise ShapeError(
-            f"packed is {packed.dtype} of shape {packed.shape}: expected uint8 with {group_bytes(bits, group)} "
-            f"bytes for a group of {group} codes of {bits} bits"
+            f"packed is {packed.dtype} of shape {packed.shape}: expected uint8 with "
+            f"{group_bytes(bits, group)} bytes for a group of {group} codes of {bits} bits"
         )
     if bits == 8:
         codes = packed

@@ -7,8 +7,15 @@ import numpy as np
 from gossamer._core.checks import check_choice
 from gossamer._core.errors import ShapeError
 from gossamer._core.threads import get_threads
-from gossamer._kernels import interim as _native
-from gossamer._kernels.views import check_group_arrays, check_quantiser, operand, ready
+from gossamer._kernels import _native
+from gossamer._kernels.views import (
+    check_group_arrays,
+    check_quantiser,
+    operand,
+    raw_halves,
+    ready,
+    zero_views,
+)
 
 ACTIVATIONS = ("fp32", "int8")
 
@@ -25,7 +32,8 @@ def check(
     """Refuse factors that native code could not walk safely. O(groups); done once, at construction.
 
     ``qweight`` is uint8 (O, n, bits Gp / 8), ``scale`` float16 (O, n) with ``n = ceil(K / group)`` groups a
-    row; ``zero`` is None (symmetric), packed uint8, or float16 (O, n) holding ``scale * z``. ``group=0`` is a row.
+    row; ``zero`` is None (symmetric), packed uint8, or float16 (O, n) holding ``scale * z``. ``group=0``
+    is a row.
     """
     check_quantiser(bits, group)
     rows, cols = shape
@@ -56,15 +64,15 @@ def matmat(
     if group and qweight.shape[1] != -(-x.shape[0] // group):
         raise ShapeError(f"x has {x.shape[0]} rows: expected {qweight.shape[1]} groups of {group}")
     y = np.empty((len(qweight), x.shape[1]), dtype=x.dtype)
-    _native.quant.matmat(
+    multiply = getattr(_native.quant, "int8" if act == "int8" else x.dtype.name)
+    multiply(
         ready(qweight),
-        ready(scale),
-        None if zero is None else ready(zero),
+        raw_halves(scale),
+        *zero_views(zero),
         x,
         y,
         bits,
         group,
-        act == "int8",
         get_threads(threads),
     )
     return y

@@ -16,6 +16,18 @@ def ready(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED"))
 
 
+def zero_views(zero: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Zero points as native code takes them: (integers, raw float16), at most one of which is not None."""
+    if zero is None:
+        return None, None
+    return (None, raw_halves(zero)) if zero.dtype == np.float16 else (ready(zero), None)
+
+
+def raw_halves(array: np.ndarray) -> np.ndarray:
+    """Float16 as raw bits, which is how native code takes them."""
+    return ready(array, np.float16).view(np.uint16)
+
+
 def operand(x: np.ndarray, dtype: Any, width: int | None = None) -> np.ndarray:
     """The right-hand side as ready (K, N) array of ``dtype``."""
     if x.ndim != 2 or (width is not None and x.shape[0] != width):

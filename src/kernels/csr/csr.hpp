@@ -17,10 +17,10 @@ template <class Value, class Index>
 using Matmat = void (*)(const Matrix<Value, Index>&, const Value* x, std::int64_t n, Value* y, int threads);
 
 struct Table {
-    Matmat<float, std::int32_t> f32_i32;
-    Matmat<float, std::int64_t> f32_i64;
-    Matmat<double, std::int32_t> f64_i32;
-    Matmat<double, std::int64_t> f64_i64;
+    Matmat<float, std::int32_t> float32_int32;
+    Matmat<float, std::int64_t> float32_int64;
+    Matmat<double, std::int32_t> float64_int32;
+    Matmat<double, std::int64_t> float64_int64;
 };
 
 extern const Table portable_table, avx2_table, avx512_table;

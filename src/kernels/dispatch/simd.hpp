@@ -1,5 +1,7 @@
 // Portable SIMD by compiler vector extensions. Everything lives in an inline namespace named after the ISA that
-// the including source is compiled for, so that one template compiled three times stays three functions.
+// the including source is compiled for, so that one template compiled three times stays three functions. For the
+// same reason nothing here calls a function template of the standard library: its one copy in the program could
+// be the one compiled for AVX-512.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,8 @@
 #include <immintrin.h>
 #endif
 
+#define GOSSAMER_INLINE inline __attribute__((always_inline))
+
 namespace gossamer::inline GOSSAMER_ISA {
 
 #if defined(__AVX512F__)
@@ -28,22 +32,39 @@ inline constexpr int vector_bytes = 16;
 #endif
 
 template <class T>
-struct simd {
-    static constexpr int width = vector_bytes / static_cast<int>(sizeof(T));
-    typedef T type __attribute__((vector_size(vector_bytes)));
-    static type load(const T* p) {
+constexpr T least(T a, T b) { return b < a ? b : a; }
+
+template <class T>
+constexpr T most(T a, T b) { return a < b ? b : a; }
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+
+template <class T, int Bytes>
+struct simd_of {
+    static constexpr int width = Bytes / static_cast<int>(sizeof(T));
+    typedef T type __attribute__((vector_size(Bytes)));
+    static GOSSAMER_INLINE type load(const void* p) {
         type v;
         std::memcpy(&v, p, sizeof v);
         return v;
     }
-    static void store(T* p, type v) { std::memcpy(p, &v, sizeof v); }
-    static type splat(T x) { return type{} + x; }
-    static T sum(type v) {
-        T total = 0;
-        for (int i = 0; i < width; ++i) total += v[i];
-        return total;
+    static GOSSAMER_INLINE void store(void* p, type v) { std::memcpy(p, &v, sizeof v); }
+    static GOSSAMER_INLINE type splat(T x) { return type{} + x; }
+    static GOSSAMER_INLINE T sum(type v) { // halves are added to halves: the same order for every caller
+        if constexpr (width == 1) {
+            return v[0];
+        } else {
+            typename simd_of<T, Bytes / 2>::type low, high;
+            std::memcpy(&low, &v, sizeof low);
+            std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+            return simd_of<T, Bytes / 2>::sum(low + high);
+        }
     }
 };
+
+template <class T>
+using simd = simd_of<T, vector_bytes>;
 
 using float16 = std::uint16_t; // raw bits
 
@@ -67,6 +88,19 @@ inline float to_float(float16 half) {
     std::memcpy(&value, &bits, 4);
     return value;
 #endif
+}
+
+// out[i] = half[i]
+inline void to_floats(const float16* half, std::int64_t count, float* out) {
+    std::int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= count; i += 16)
+        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(half + i))));
+#elif defined(__F16C__)
+    for (; i + 8 <= count; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(half + i))));
+#endif
+    for (; i < count; ++i) out[i] = to_float(half[i]);
 }
 
 } // namespace gossamer::inline GOSSAMER_ISA

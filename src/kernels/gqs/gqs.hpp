@@ -1,0 +1,26 @@
+// Group-sparse quantised rows times dense: Y[O, N] = W X[K, N], row-major; only kept groups are stored.
+// Flops 2 kept group N; bytes kept (group bits/8 + 2 scale + zero + 2 column) + 4 O + X + Y.
+#pragma once
+
+#include "../quant/groups.hpp"
+
+namespace gossamer::gqs {
+
+struct Matrix { // a view; columns are group numbers, checked in Python before they come here
+    std::int64_t rows, cols;
+    const std::int32_t* row_ptr;
+    const std::uint16_t* column;
+    QuantisedGroups groups;
+};
+
+template <class Real>
+using Matmat = void (*)(const Matrix&, const Real* x, std::int64_t n, Real* y, bool by_task, int threads);
+
+struct Table {
+    Matmat<float> float32, int8; // int8 rounds the activations in blocks of 32
+    Matmat<double> float64;
+};
+
+extern const Table portable_table, avx2_table, avx512_table;
+
+} // namespace gossamer::gqs

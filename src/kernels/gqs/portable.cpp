@@ -1,0 +1,3 @@
+#include "gqs.inl"
+
+const gossamer::gqs::Table gossamer::gqs::portable_table = gossamer::gqs::kernels;

@@ -1,0 +1,74 @@
+// Task-centric split: the list of all kept groups, in row order, in equal tasks that ignore row borders. A row that
+// a task holds whole is written directly; a row that it shares goes to one of the task's two slots, and one thread
+// adds the slots in task order. The cut depends on the matrix alone, so that results do too.
+#pragma once
+
+#include "../dispatch/parallel.hpp"
+#include "../dispatch/scratch.hpp"
+#include "gqs.hpp"
+
+namespace gossamer::gqs {
+inline namespace GOSSAMER_ISA {
+
+inline constexpr std::int64_t weights_per_task = 65'536, least_tasks = 8;
+
+inline std::int64_t count_tasks(const Matrix& a) {
+    const std::int64_t kept = a.groups.count;
+    const std::int64_t enough = ceil_div(kept * a.groups.group, weights_per_task);
+    return least(kept, most(enough, least_tasks));
+}
+
+inline std::int64_t row_of(const Matrix& a, std::int64_t group) { // the row whose kept groups include `group`
+    std::int64_t low = 0, high = a.rows; // row_ptr[low] <= group < row_ptr[high]
+    while (high - low > 1) {
+        const std::int64_t middle = low + (high - low) / 2;
+        (a.row_ptr[middle] <= group ? low : high) = middle;
+    }
+    return low;
+}
+
+// Calls body(first, last, y of the row, thread), which adds kept groups [first, last) of one row to y[0 .. n).
+template <class Real, class Body>
+void by_tasks(const Matrix& a, std::int64_t n, Real* y, int threads, const Body& body) {
+    const std::int64_t tasks = count_tasks(a);
+    const Scratch memory(2 * tasks * (n * static_cast<std::int64_t>(sizeof(Real)) + 8) + 8, 1);
+    auto* slot_row = reinterpret_cast<std::int64_t*>(memory.part(0));
+    auto* slots = reinterpret_cast<Real*>(slot_row + 2 * tasks);
+    for (std::int64_t i = 0; i < a.rows * n; ++i) y[i] = 0;
+    for (std::int64_t i = 0; i < 2 * tasks; ++i) slot_row[i] = -1;
+    for (std::int64_t i = 0; i < 2 * tasks * n; ++i) slots[i] = 0;
+    parallel_chunks_by_thread(tasks, threads, [&](std::int64_t task, int thread) {
+        std::int64_t at = task * a.groups.count / tasks;
+        const std::int64_t end = (task + 1) * a.groups.count / tasks;
+        int slot = 0;
+        for (std::int64_t row = row_of(a, at); at < end; ++row) {
+            const std::int64_t last = least<std::int64_t>(end, a.row_ptr[row + 1]);
+            if (last == at) continue;
+            Real* to = y + row * n;
+            if (at > a.row_ptr[row] || last < a.row_ptr[row + 1]) {
+                slot_row[2 * task + slot] = row;
+                to = slots + (2 * task + slot) * n;
+                ++slot;
+            }
+            body(at, last, to, thread);
+            at = last;
+        }
+    });
+    for (std::int64_t i = 0; i < 2 * tasks; ++i)
+        if (slot_row[i] >= 0)
+            for (std::int64_t c = 0; c < n; ++c) y[slot_row[i] * n + c] += slots[i * n + c];
+}
+
+// The usual way and the baseline: each thread owns one block of rows, however long they are.
+template <class Real, class Body>
+void by_rows(const Matrix& a, std::int64_t n, Real* y, int threads, const Body& body) {
+    parallel_chunks_by_thread(threads, threads, [&](std::int64_t share, int thread) {
+        for (std::int64_t row = share * a.rows / threads; row < (share + 1) * a.rows / threads; ++row) {
+            for (std::int64_t c = 0; c < n; ++c) y[row * n + c] = 0;
+            if (a.row_ptr[row] < a.row_ptr[row + 1]) body(a.row_ptr[row], a.row_ptr[row + 1], y + row * n, thread);
+        }
+    });
+}
+
+} // namespace GOSSAMER_ISA
+} // namespace gossamer::gqs

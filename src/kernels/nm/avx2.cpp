@@ -1,0 +1,3 @@
+#include "nm.inl"
+
+const gossamer::nm::Table gossamer::nm::avx2_table = gossamer::nm::kernels;

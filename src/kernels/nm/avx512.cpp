@@ -1,0 +1,3 @@
+#include "nm.inl"
+
+const gossamer::nm::Table gossamer::nm::avx512_table = gossamer::nm::kernels;

@@ -1,0 +1,3 @@
+#include "quant.inl"
+
+const gossamer::quant::Table gossamer::quant::avx2_table = gossamer::quant::kernels;

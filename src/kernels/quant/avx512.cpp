@@ -1,0 +1,3 @@
+#include "quant.inl"
+
+const gossamer::quant::Table gossamer::quant::avx512_table = gossamer::quant::kernels;
