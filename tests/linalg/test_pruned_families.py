@@ -141,6 +141,14 @@ def test_gradients_reach_the_stored_values(family):
     )
 
 
+def test_a_plan_says_when_a_dense_copy_would_be_faster():
+    A = Unstructured(0.5).project(layer(20, 40, dtype=np.float32)[0])
+    assert (A.plan(1).route, A.plan(1).kernel) == ("native", "csr.matmat")
+    assert "dense matrix multiplies faster" in A.plan(1).reason
+    assert "dense" not in A.plan(64).reason
+    assert A.plan(3).flops == 3 * A.plan(1).flops == 3 * 2 * 400
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_a_family_survives_its_config(family):
     assert structure_from_config(family.to_config()) == family

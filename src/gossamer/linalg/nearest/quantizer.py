@@ -10,7 +10,8 @@ from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError
 
 BITS = (2, 3, 4, 8)
-_SHRINK = np.arange(1.0, 0.5, -0.05)
+# 1 first, so that it wins ties; more than 1 because rounding z may have cut off an end
+_RANGES = np.array([1.0, 1.05, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55])
 _SMALLEST = 2.0**-24  # the smallest positive float16
 _NORMAL = 2.0**-14  # below this a float16 has fewer than 11 significant bits
 
@@ -30,7 +31,7 @@ class Grid:
         Asymmetric grids hold ``z`` rounded to an integer code, so that 0 is on the grid, or ``m = s z = -min
         w`` as float16, so that both ends of the range are.
     clip : {"minmax", "mse"}
-        ``"mse"`` tries ten ranges from 1 to 0.55 of the full one and takes that of the least squared error.
+        ``"mse"`` tries eleven ranges from 1.05 to 0.55 of the full one and takes that of the least squared error.
 
     Notes
     -----
@@ -85,8 +86,8 @@ class Grid:
         best_scale: np.ndarray | None = None
         best_zero: np.ndarray | None = None
         least = np.full(low.shape, np.inf)
-        for shrink in _SHRINK.astype(w.dtype):
-            scale, zero = self._parameters(shrink * low, shrink * high, floor)
+        for factor in _RANGES.astype(w.dtype):
+            scale, zero = self._parameters(factor * low, factor * high, floor)
             error = np.square(w - self.decode(self.encode(w, scale, zero), scale, zero))
             loss = (error if importance is None else error * importance).sum(axis=-1, dtype=np.float64)
             better = loss < least

@@ -22,6 +22,7 @@ from gossamer.linalg.nearest.selection import (
     saliency,
 )
 from gossamer.linalg.operator import Plan, StructuredMatrix
+from gossamer.linalg.plans import native_plan, sparse_pays
 from gossamer.linalg.structure import Structure, structure_from_config
 
 
@@ -61,9 +62,8 @@ class BlockMatrix(StructuredMatrix):
         return 2 * int(np.prod(self.factors["blocks"].shape)) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan(
-            "native", "block.matmat", "the kernel reads only stored blocks", self.flops(n), self.nbytes
-        )
+        pays = sparse_pays(self.flops() / (2 * self.shape[0] * self.shape[1]), n, overhead=4)
+        return native_plan(self, "block.matmat", "only stored blocks", n, pays=pays)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         f = {name: to_numpy(factor) for name, factor in self.factors.items()}

@@ -14,6 +14,7 @@ from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
+from gossamer.linalg.plans import native_plan, unpacking_pays
 from gossamer.linalg.structure import Structure
 
 
@@ -50,7 +51,7 @@ class GroupQuantMatrix(StructuredMatrix):
         return 2 * self.shape[0] * self.shape[1] * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan("native", "quant.matmat", "the kernel reads packed codes", self.flops(n), self.nbytes)
+        return native_plan(self, "quant.matmat", "packed codes", n, pays=unpacking_pays(n))
 
     def matmul(self, x: np.ndarray, *, act: str = "fp32", threads: int | None = None) -> np.ndarray:
         """``A @ x`` for x of shape (K, N) by the kernel, with ``act="int8"`` on inputs rounded to 8 bits."""
@@ -88,7 +89,7 @@ class GroupQuant(Structure):
     zero : {"int", "float"}
         How asymmetric grids hold it: an integer code, or ``s z`` as float16.
     clip : {"minmax", "mse"}
-        Range of a grid: that of its group, or the best of ten shorter ones.
+        Range of a grid: that of its group, or the best of eleven around it.
 
     Notes
     -----

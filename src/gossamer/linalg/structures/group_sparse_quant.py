@@ -26,6 +26,7 @@ from gossamer.linalg.nearest.selection import (
 )
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
+from gossamer.linalg.plans import native_plan, unpacking_pays
 from gossamer.linalg.structure import Structure
 
 SALIENCIES = (*KINDS, "sweep")
@@ -98,7 +99,7 @@ class GroupSparseQuantMatrix(StructuredMatrix):
         return 2 * self.nnz_groups * self.group_size * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan("native", "gqs.matmat", "the kernel reads only stored groups", self.flops(n), self.nbytes)
+        return native_plan(self, "gqs.matmat", "packed codes of stored groups", n, pays=unpacking_pays(n))
 
     def matmul(
         self, x: np.ndarray, *, act: str = "fp32", schedule: str = "task", threads: int | None = None

@@ -14,6 +14,7 @@ from gossamer._kernels.packing import pack_positions, position_bits
 from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.selection import keep_nm, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
+from gossamer.linalg.plans import native_plan, unpacking_pays
 from gossamer.linalg.positions import gather_positions, nm_positions, scatter_columns, stored_columns
 from gossamer.linalg.structure import Structure, structure_from_config
 
@@ -45,7 +46,8 @@ class NMMatrix(StructuredMatrix):
         return 2 * int(np.prod(self.factors["values"].shape)) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan("native", "nm.matmat", "the kernel reads only stored entries", self.flops(n), self.nbytes)
+        pays = n == 1 or unpacking_pays(n)
+        return native_plan(self, "nm.matmat", "only stored entries", n, pays=pays)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         values = to_numpy(self.factors["values"]).astype(x.dtype, copy=False)

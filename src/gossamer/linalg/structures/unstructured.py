@@ -14,6 +14,7 @@ from gossamer._kernels import csr
 from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.selection import SCOPES, count_kept, keep_largest, rationed, saliency
 from gossamer.linalg.operator import Plan, StructuredMatrix
+from gossamer.linalg.plans import native_plan, sparse_pays
 from gossamer.linalg.structure import Structure, structure_from_config
 
 
@@ -59,9 +60,8 @@ class CSRMatrix(StructuredMatrix):
         return 2 * int(self.factors["data"].shape[0]) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan(
-            "native", "csr.matmat", "the kernel reads only stored entries", self.flops(n), self.nbytes
-        )
+        pays = sparse_pays(self.flops() / (2 * self.shape[0] * self.shape[1]), n, overhead=8)
+        return native_plan(self, "csr.matmat", "only stored entries", n, pays=pays)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         f = {name: to_numpy(factor) for name, factor in self.factors.items()}
