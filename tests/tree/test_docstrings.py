@@ -15,9 +15,10 @@ import gossamer
 
 
 def public_names():
-    for module in pkgutil.walk_packages(gossamer.__path__, "gossamer."):
-        private = any(part.startswith("_") for part in module.name.split(".")[1:])
-        if module.ispkg and not private:
+    """What the rooms export; a chapter's own re-exports serve its room."""
+    yield from (f"gossamer.{name}" for name in gossamer.__all__)
+    for module in pkgutil.iter_modules(gossamer.__path__, "gossamer."):
+        if module.ispkg and not module.name.startswith("gossamer._"):
             room = importlib.import_module(module.name)
             yield from (f"{module.name}.{name}" for name in getattr(room, "__all__", ()))
 

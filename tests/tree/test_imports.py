@@ -48,6 +48,13 @@ def test_linalg_works_without_torch():
     assert python(code) == "True False"
 
 
+def test_a_family_of_matrices_never_imports_another_one_directly():
+    for path in sorted((PACKAGE / "linalg" / "structures").glob("[!_]*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            imported = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            assert not imported.startswith("gossamer.linalg.structures."), f"{path.name} imports {imported}"
+
+
 def _top_level_imports(path):
     for statement in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Import):

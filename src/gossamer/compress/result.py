@@ -20,8 +20,11 @@ class LayerRow:
     kind: str
     """The family's kind, or ``"keep"``."""
     shape: tuple[int, int]
+    """Rows and columns."""
     nbytes: int
+    """Bytes of its factors."""
     bits_per_weight: float
+    """Stored bits an entry, all overhead counted."""
     error: float
     """Relative output error ``tr(E H E^T) / tr(W H W^T)`` on the calibration text (0 is exact)."""
     sparsity: float
@@ -33,11 +36,13 @@ class CurvePoint:
     """One recipe on the trade-off curve."""
 
     name: str
+    """The recipe."""
     nbytes: int
     """Bytes of the whole model: linear layers, embedding, head, norms."""
     bits_per_weight: float
     """Bits a weight of the linear layers (embedding and head not counted), all overhead included."""
     perplexity: float
+    """On the windows that the result names."""
     relative: float
     """``perplexity`` divided by that of the base model on the same windows."""
 
@@ -58,10 +63,13 @@ class Progress:
     stage: str
     """What is being done: ``"statistics"``, ``"sensitivity"``, ``"allocate"``, ``"compress"`` ..."""
     done: int
+    """Finished steps."""
     total: int
+    """All steps of this stage."""
     seconds: float
     """Seconds since this stage began."""
     detail: str = ""
+    """What the last step was about, such as a layer's path."""
 
     @property
     def left(self) -> float | None:
