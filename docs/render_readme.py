@@ -25,8 +25,10 @@ def systems_block() -> str:
     for system in systems():
         name = f"[{system['slug']}]({system['page']})" if system["page"] else system["slug"]
         rows.append((name, system["title"], str(system["year"]), system["status"]))
-    working = sum(system["status"] == "working" for system in systems())
-    return f"{working} of {len(rows)} work.\n\n" + table(("system", "method", "year", "status"), rows)
+    states = [system["status"] for system in systems()]
+    working, partial = states.count("working"), states.count("partial")
+    counts = f"Of {len(rows)}: {working} working, {partial} in part (its page says which)."
+    return f"{counts}\n\n" + table(("system", "method", "year", "status"), rows)
 
 
 def results_block() -> str:

@@ -28,18 +28,18 @@ def test_there_are_61_systems_with_names_of_their_own_in_order():
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system["slug"])
 def test_a_row_is_complete_and_names_files_that_exist(system):
     assert set(system) == KEYS
-    assert system["status"] in ("planned", "working")
+    assert system["status"] in ("planned", "partial", "working")
     assert re.match(r"arXiv \d{4}\.\d{4,5}", system["citation"])
     assert all(name.startswith("gossamer.") for name in system["public"])
     for key in PATHS:
-        if system["status"] == "working":
-            assert system[key], f"a working system has a {key}"
+        if system["status"] != "planned":
+            assert system[key], f"a system that can be used has a {key}"
         if system[key]:
             assert (ROOT / system[key]).is_file(), system[key]
 
 
-@pytest.mark.parametrize("system", [s for s in SYSTEMS if s["status"] == "working"], ids=lambda s: s["slug"])
-def test_the_public_names_of_a_working_system_exist(system):
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if s["status"] != "planned"], ids=lambda s: s["slug"])
+def test_the_public_names_of_a_system_that_can_be_used_exist(system):
     for path in system["public"]:
         room, name = path.rsplit(".", 1)
         module = __import__(room, fromlist=[name])
