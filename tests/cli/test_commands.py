@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -23,6 +22,11 @@ def invoke(*words, code=0):
     return result
 
 
+def processor_seconds():
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def test_version():
     assert invoke("--version").stdout.strip() == f"gossamer {__version__}"
 
@@ -35,9 +39,10 @@ def test_help_is_fast_and_loads_no_torch():
     )
     best = 9.0
     for _ in range(3):
-        start = time.perf_counter()
+        # processor time: the clock on the wall also counts whatever else the machine does
+        start = processor_seconds()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, processor_seconds() - start)
         assert done.returncode == 0, done.stderr
     assert "compress" in done.stdout
     assert best < 0.5

@@ -33,6 +33,7 @@ head = "w8"
 [calibration]
 windows = 16
 length = 64
+held_out = 4
 stream = "base"
 [[option]]
 name = "w8"
@@ -182,8 +183,35 @@ def test_bad_input_is_one_line_and_exit_code_2(words, said, tiny_llama, recipes,
     assert not (tmp_path / "x").exists()
 
 
-def test_a_budget_that_cannot_be_met_fails_the_job(tiny_llama, tiny_texts, recipes, tmp_path):
+def test_a_budget_that_cannot_be_met_is_refused_with_what_is_needed(
+    tiny_llama, tiny_texts, recipes, tmp_path
+):
     words = ["compress", tiny_llama, "--recipe", recipes / "tiny-budget.toml", "--calib", tiny_texts[0]]
-    result = run.invoke(app, [*map(str, words), "--target-size", "1kB", "--out", str(tmp_path / "x")])
-    assert result.exit_code in (1, 2)
-    assert "error: " in result.stderr or "not met" in result.stderr
+    result = invoke(*words, "--target-size", "1kB", "--out", tmp_path / "x", code=2)
+    assert "target_size=1000" in result.stderr
+    assert "at least" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_export_writes_a_transformers_directory(compressed, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    invoke("export", compressed[0], "--out", tmp_path / "dense")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "dense")
+    assert model.config.hidden_size == 64
+    invoke("export", compressed[0], "--out", tmp_path / "x", "--format", "no-such-format", code=2)
+
+
+def test_demo_goes_the_whole_way(tiny_llama, tiny_texts, recipes, tmp_path):
+    result = invoke(
+        "demo", "--model", tiny_llama, "--recipe", recipes / "tiny-budget.toml", "--max-loss", "20%",
+        "--calib", tiny_texts[0], "--eval", tiny_texts[1], "--out", tmp_path / "demo", "--json",
+    )  # fmt: skip
+    found = json.loads(result.stdout)
+    assert 0.5 < found["relative_perplexity"] < 2
+    assert [speed["label"] for speed in found["speeds"]] == ["base model, float32", "compressed"]
+    assert len(found["curve"]) >= 4
+    assert any(point["name"] == "gqsa-w4s50" for point in found["curve"])
+    assert len(found["samples"]) == 4
+    page = (tmp_path / "demo" / "report.html").read_text()
+    for words in ("The trade-off", "Layer by layer", "answered twice", "base model, float32", "gqsa-w4s50"):
+        assert words in page

@@ -89,7 +89,7 @@ def run(
     if report is not None:
         result.report(report)
     if as_json:
-        print_json(result.to_dict())
+        print_json({**result.to_dict(), "relative_perplexity": result.relative_perplexity})
     else:
         facts(f"{result.model} → {result.path}", _summary(result))
         if report is not None:

@@ -12,6 +12,11 @@ from gossamer.cli.progress import progress_bar
 
 NAME = "demo"
 
+_PLAN = (
+    "A few minutes on two cores: load, statistics, sensitivity, predict, allocate, compress, save; then the curve of "
+    "other recipes, answers to the same prompts, a race for speed, and the report."
+)
+
 
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the model and report.html.")] = Path(
@@ -32,6 +37,7 @@ def run(
     from gossamer.cli.texts import calibration_text, evaluation_text
     from gossamer.compress.report.tour import tour
 
+    stderr().print(_PLAN, markup=False)
     with progress_bar() as progress:
         found = tour(
             out,
@@ -46,7 +52,15 @@ def run(
             progress=progress,
         )
     if as_json:
-        print_json({"report": str(found.report), **found.result.to_dict()})
+        print_json(
+            {
+                "report": str(found.report),
+                "seconds_in_all": found.seconds,
+                "speeds": [speed.to_dict() for speed in found.speeds],
+                "relative_perplexity": found.result.relative_perplexity,
+                **found.result.to_dict(),
+            }
+        )
     else:
         table(
             f"{found.result.model}, before and after",

@@ -29,7 +29,7 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """A console on the present stderr, for progress and errors."""
-    return Console(file=sys.stderr, highlight=False)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(value: Any) -> None:

@@ -44,7 +44,7 @@ def read_systems() -> list[dict[str, Any]]:
     """The tables of ``systems.toml``: of the installed package, or of the source tree it runs from."""
     installed = files("gossamer").joinpath("cli", "systems.toml")
     source = Path(__file__).parents[3] / "docs" / "systems.toml"
-    for place in (source, installed):
+    for place in (installed, source):
         if place.is_file():
             return tomllib.loads(place.read_text(encoding="utf-8"))["system"]
     raise FormatError(f"{installed}: no such file; the installation is incomplete")

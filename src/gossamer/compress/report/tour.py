@@ -70,6 +70,7 @@ def tour(
     evaluation: tuple[str, str],
     curve: Sequence[str] = CURVE,
     prompts: Sequence[str] = PROMPTS,
+    calibrate: int = 16,
     window: int = 256,
     windows: int = 12,
     repeats: int = 3,
@@ -92,6 +93,8 @@ def tour(
         Recipes on the trade-off curve, besides the model itself.
     prompts : sequence of str
         What both models are asked.
+    calibrate : int
+        Calibration windows: fewer than a recipe's own are faster and lose little.
     window, windows : int
         Tokens and number of the evaluation's windows.
     repeats : int
@@ -107,7 +110,7 @@ def tour(
     -------
     Tour
     """
-    from gossamer.compress import compress, load_model
+    from gossamer.compress import compress, load_model, load_recipe
     from gossamer.compress.tradeoff import tradeoff
     from gossamer.engine import Engine
 
@@ -116,11 +119,14 @@ def tour(
     folder = Path(out)
     source = load_model(model)
     settings: dict[str, Any] = {"window": window, "windows": windows, "progress": progress, "seed": seed}
-    result = compress(
-        source, recipe, calibration[0], out=folder / "model", overwrite=True, max_loss=max_loss,
-        evaluate=evaluation[0], **settings,
-    )  # fmt: skip
-    points = tradeoff(source, curve, calibration[0], evaluation[0], **settings) if curve else ()
+    plan = load_recipe(recipe).with_calibration(windows=calibrate)
+    budget: dict[str, Any] = {"overwrite": True, "max_loss": max_loss, "evaluate": evaluation[0]}
+    result = compress(source, plan, calibration[0], out=folder / "model", **budget, **settings)
+    points = (
+        tradeoff(source, curve, calibration[0], evaluation[0], calibrate=(calibrate, 256), **settings)
+        if curve
+        else ()
+    )
     small = Engine.load(folder / "model", threads=threads)
     base = Engine(base_artifact(source), threads=threads)
     del source
