@@ -338,6 +338,18 @@ def test_what_was_not_measured_is_left_out():
     assert Outline(render_report(data)).open == []
 
 
+def test_an_original_that_is_itself_compressed_is_said_to_be_so():
+    notes = report_data(finished(source_nbytes=98_362_432, parameters=134_515_008)).notes
+    assert len(notes) == 1
+    assert "5.8 bits a weight" in notes[0]
+    assert not report_data(finished(source_nbytes=538_000_000, parameters=134_515_008)).notes
+
+
+def test_a_long_recipe_is_folded():
+    page = render_report(ReportData(model="m", headline="h", recipe="a = 1\n" * 200))
+    assert "200 lines of TOML" in page
+
+
 def test_a_missed_budget_is_said_at_the_top():
     data = report_data(finished(success=False, message="12 % instead of 10 %"))
     assert "12 % instead of 10 %" in data.notes[0]

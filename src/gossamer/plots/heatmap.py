@@ -76,7 +76,7 @@ def heatmap_svg(
     shade = _shades(values, log)
     short = [name.split(".")[-1].removesuffix("_proj") for name in rows]
     left = max(28.0, max(svg.text_width(name) for name in short) + 10)
-    cell_w = (width - left - 2) / len(columns)
+    cell_w = min((width - left - 2) / len(columns), 64.0)
     cell_h = 15.0 if tall else max(16.0, min(24.0, cell_w))
     top = 22.0
     parts = []

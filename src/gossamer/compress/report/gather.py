@@ -76,7 +76,7 @@ def report_data(
         ),
         layers_how="Error: mean squared error of the layer's output on the calibration text, relative to the mean "
         "square of the output. Bits: stored bytes of the matrix, scales and indices included, by its entries. "
-        "Zeros: entries that are exactly zero.",
+        "Zeros: entries that are exactly zero." + _options(result),
         answers=tuple(Answer(s.prompt, s.base, s.compressed) for s in result.samples),
         answers_how=str(
             result.facts.get("answers", "Both greedily, with the model's chat template if it has one.")
@@ -86,6 +86,12 @@ def report_data(
         command=command or str(result.facts.get("command", "")),
         notes=_notes(result),
     )
+
+
+def _options(result: CompressResult) -> str:
+    counts = result.allocation.get("layers_by_option") or {}
+    parts = [f"{name} for {count}" for name, count in counts.items()]
+    return f" Chosen within the budget: {', '.join(parts)} layers." if parts else ""
 
 
 def _size(result: CompressResult) -> Figure | None:
@@ -218,10 +224,12 @@ def _machine(result: CompressResult) -> dict[str, str]:
             and value != ""
             and not isinstance(value, bool)
         ):
-            shown.setdefault(key.replace("_", " "), _plain(value))
+            name = f"{key}, SHA-256" if key in _HASHES else key.replace("_", " ")
+            shown.setdefault(name, _plain(value))
     return shown
 
 
+_HASHES = {"model", "recipe", "calibration"}
 _NOT_SHOWN = {"command", "answers", "note"}
 
 
@@ -238,6 +246,12 @@ def _notes(result: CompressResult) -> tuple[str, ...]:
     notes = []
     if not result.success:
         notes.append(f"This run did not reach what it was asked for: {result.message}")
+    stored = 8 * result.source_nbytes / result.parameters if result.parameters else 0.0
+    if 0 < stored < 15:
+        notes.append(
+            f"The original file holds {stored:.1f} bits a weight: it is itself compressed. The base model here is what "
+            "that file says, as float32, and not the model as it was trained."
+        )
     if result.facts.get("note"):
         notes.append(str(result.facts["note"]))
     return tuple(notes)

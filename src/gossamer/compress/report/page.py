@@ -207,5 +207,8 @@ def _repeat(data: ReportData) -> str:
     if data.command:
         parts += [tag("h3", "Command"), tag("pre", tag("code", escape(data.command)))]
     if data.recipe:
-        parts += [tag("h3", "Recipe"), tag("pre", tag("code", escape(data.recipe.strip())))]
+        text = tag("pre", tag("code", escape(data.recipe.strip())))
+        lines = data.recipe.strip().count("\n") + 1
+        folded = tag("details", tag("summary", f"{lines} lines of TOML"), text)
+        parts += [tag("h3", "Recipe"), folded if lines > 30 else text]
     return _section("Do it again", "", *parts)
