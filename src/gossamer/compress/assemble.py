@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from gossamer._core.arrays import to_numpy
 from gossamer.compress.methods.layer import Fitted
 from gossamer.compress.models.source import SourceModel
@@ -14,24 +16,34 @@ from gossamer.engine.artifact import Artifact
 from gossamer.linalg import Dense
 
 
-def assemble(
-    source: SourceModel, layers: Sequence[Fitted], embeddings: Mapping[str, Fitted], metadata: dict[str, Any]
-) -> Artifact:
-    """Build the artifact of a compressed model; arrays share the source's memory."""
-    matrices = {item.row.module: item.matrix for item in layers}
-    matrices |= {path: item.matrix for path, item in embeddings.items()}
+def remaining(source: SourceModel, embeddings: Mapping[str, Fitted]) -> dict[str, np.ndarray]:
+    """What stays as it is: norms, biases, and the embeddings that are not among the fitted ones; shared memory."""
     arrays = {name: to_numpy(tensor) for name, tensor in source.rest().items()}
     for path in source.embeddings:
         if path not in embeddings:
             arrays[f"{path}.weight"] = to_numpy(source.weight(path))
-    pooler = arrays.pop("pooler.dense.weight", None) if source.kind == "bert" else None
+    return arrays
+
+
+def assemble(
+    source: SourceModel,
+    layers: Sequence[Fitted],
+    embeddings: Mapping[str, Fitted],
+    arrays: Mapping[str, np.ndarray],
+    metadata: dict[str, Any],
+) -> Artifact:
+    """Build the artifact of a compressed model; of ``source`` only the description is used, not the module."""
+    matrices = {item.row.module: item.matrix for item in layers}
+    matrices |= {path: item.matrix for path, item in embeddings.items()}
+    others = dict(arrays)
+    pooler = others.pop("pooler.dense.weight", None) if source.kind == "bert" else None
     if pooler is not None:
         matrices["pooler.dense"] = Dense().project(pooler)
     return Artifact(
         kind=source.kind,
         config=source.config,
         matrices=matrices,
-        arrays=arrays,
+        arrays=others,
         metadata=metadata,
         tokenizer=source.tokenizer,
     )

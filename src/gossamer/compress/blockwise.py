@@ -108,7 +108,7 @@ def compress_blocks(
     base: Stream | None = None,
     compressed: Stream | None = None,
     fit: Fit = fit_layer,
-) -> list[Fitted]:
+) -> None:
     """Fit every linear layer by a concrete recipe, part by part, and keep each finished part on disk.
 
     Parameters
@@ -128,12 +128,10 @@ def compress_blocks(
     fit : callable
         What fits a layer.
 
-    Returns
-    -------
-    list of Fitted
-        One a layer, in order, as read back from disk.
+    Notes
+    -----
+    Nothing is returned: the fitted layers are on disk, and only those of one part are in memory.
     """
-    finished: list[Fitted] = []
     for index, paths in enumerate(parts(source)):
         if index >= work.done:
             moments = statistics.get(index)
@@ -145,7 +143,6 @@ def compress_blocks(
                 },
             )
         block = work.load_block(index)
-        finished += [block[path] for path in paths]
         weights = {path: block[path].matrix.to_dense() for path in paths}
         statistics.passed(index, weights)
         if base is not None:
@@ -154,4 +151,3 @@ def compress_blocks(
             with swapped(source, weights):
                 compressed.advance(source.module.get_submodule(source.blocks[index]))
         step(index + 1, paths[0].rpartition(".")[0] if paths else "")
-    return finished

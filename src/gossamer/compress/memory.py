@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -23,6 +25,14 @@ def reset_peak() -> None:
 def peak() -> int:
     """Highest :func:`resident` since :func:`reset_peak`, or of the process's life where that is not to be had."""
     return _status("VmHWM") or _lifetime_peak()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, where the C library can (glibc keeps much of it otherwise)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _status(key: str) -> int:

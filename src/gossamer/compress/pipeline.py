@@ -15,7 +15,7 @@ import numpy as np
 from gossamer._core.errors import ArgumentError
 from gossamer.compress import memory
 from gossamer.compress.allocate.budget import Allocation, allocate
-from gossamer.compress.assemble import assemble, describe, linear_bits
+from gossamer.compress.assemble import assemble, describe, linear_bits, remaining
 from gossamer.compress.blockwise import (
     ExampleStatistics,
     NoStatistics,
@@ -134,6 +134,7 @@ def compress(
 
     with source.evaluating():
         allocation = None
+        memory.give_back()  # what tokenising took
         if chosen.options:
             if ids is None or held_out is None:
                 raise ArgumentError("calibration: a budget needs a text, got None")
@@ -148,7 +149,7 @@ def compress(
         if evaluated is not None:
             base, compressed = open_stream(source, evaluated), open_stream(source, evaluated, table)
         with reporter.stage("compress", len(parts(source))) as step, work.writing():
-            layers = compress_blocks(
+            compress_blocks(
                 source,
                 chosen,
                 _statistics(source, chosen, ids, table, allocation),
@@ -160,14 +161,20 @@ def compress(
             )
         before = math.exp(base.loss()) if base is not None else None
         after = math.exp(min(compressed.loss(tables), 700.0)) if compressed is not None else None
+    parameters, base_nbytes = source.parameters, source.nbytes
     del tables, table, base, compressed
-
+    arrays = remaining(source, embeddings)
+    if source is not model and source.source_nbytes:  # nobody else holds the model: make room for the artifact
+        arrays = {name: array.copy() for name, array in arrays.items()}
+        source.module = None
+    memory.give_back()
+    layers = work.load_all()
     figures: dict[str, Any] = {"bits_per_weight": linear_bits(layers)}
     if evaluated is not None:
         figures |= {"base_perplexity": before, "perplexity": after, "window": window, "windows": windows}
     with reporter.stage("save", 1) as step, work.writing():
         metadata = describe(source, chosen, [*layers, *embeddings.values()], identity, figures)
-        artifact = assemble(source, layers, embeddings, metadata)
+        artifact = assemble(source, layers, embeddings, arrays, metadata)
         save_artifact(out, artifact)
         (Path(out) / "recipe.toml").write_text(chosen.to_toml(), encoding="utf-8")
         step(1, str(out))
@@ -185,10 +192,10 @@ def compress(
         window=window if evaluated is not None else 0,
         windows=windows if evaluated is not None else 0,
         evaluated_on=_title(evaluate),
-        base_nbytes=source.nbytes,
+        base_nbytes=base_nbytes,
         source_nbytes=source.source_nbytes,
         nbytes=artifact.nbytes,
-        parameters=source.parameters,
+        parameters=parameters,
         bits_per_weight=linear_bits(layers),
         seconds=time.perf_counter() - started,
         stages=dict(reporter.stages),

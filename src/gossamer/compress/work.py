@@ -96,6 +96,10 @@ class WorkDirectory:
         """Read a finished block."""
         return load_fitted(self.path / f"block-{index:03d}.safetensors")
 
+    def load_all(self) -> list[Fitted]:
+        """Every finished layer, in order."""
+        return [item for index in range(self.done) for item in self.load_block(index).values()]
+
     def remove(self) -> None:
         """Delete the directory, once the artifact stands."""
         shutil.rmtree(self.path, ignore_errors=True)

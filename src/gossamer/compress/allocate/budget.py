@@ -105,6 +105,10 @@ def allocate(
         Where statistics and fits are kept; a run that was killed finds them again.
     reporter : Reporter
         Told about the stages.
+    costs : dict of str to float, optional
+        Measured time a weight by option name; the default cost is bytes.
+    seed : int
+        Seed of the labels from which sensitivities are taken.
 
     Raises
     ------

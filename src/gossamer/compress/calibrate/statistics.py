@@ -97,7 +97,15 @@ def collect(source: SourceModel, block: str, stream: Stream, *, advance: bool = 
 
 
 def collect_examples(source: SourceModel, layers: Mapping[str, Any]) -> Statistics:
-    """Second moments of the inputs of ``layers`` over the example inputs of any module."""
+    """Second moments of the inputs of ``layers`` over the example inputs of any module.
+
+    Parameters
+    ----------
+    source : SourceModel
+        With examples.
+    layers : mapping of str to Linear
+        Some of its linear layers by path.
+    """
     with _Recorder(layers) as recorder, source.evaluating():
         for call in source.examples:
             source.module(*call)

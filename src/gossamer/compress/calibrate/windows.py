@@ -44,12 +44,28 @@ def calibration_windows(
 def evaluation_windows(
     text: str | os.PathLike[str] | np.ndarray, tokenizer: Any, length: int = 256, count: int = 16
 ) -> np.ndarray:
-    """Cut the first ``count`` windows of ``length`` tokens, as perplexity is measured: no overlap, no BOS."""
+    """Cut the first ``count`` windows of ``length`` tokens, as perplexity is measured: no overlap, no BOS.
+
+    Parameters
+    ----------
+    text, tokenizer
+        As for :func:`calibration_windows`.
+    length, count : int
+        Tokens in a window, and number of windows.
+    """
     return _cut(text, tokenizer, length, count, "evaluation text", spread=False)
 
 
 def split_windows(windows: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split windows in those to calibrate on and ``held_out`` others, spread evenly among them."""
+    """Split windows in those to calibrate on and ``held_out`` others, spread evenly among them.
+
+    Parameters
+    ----------
+    windows : ndarray, shape (count, length)
+        All windows.
+    held_out : int
+        How many to set aside.
+    """
     total = len(windows)
     check_int("held_out", held_out, low=1, high=total - 1)
     chosen = np.zeros(total, dtype=bool)

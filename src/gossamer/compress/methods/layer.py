@@ -60,7 +60,15 @@ def fit_layer(path: str, W: np.ndarray, rule: Rule, statistics: Statistics | Non
 
 
 def relative_error(W: np.ndarray, dense: np.ndarray, second: np.ndarray | None) -> float:
-    r"""``tr(E H E^T) / tr(W H W^T)`` with ``E = W - dense``; ``H = I`` where ``second`` is None."""
+    r"""``tr(E H E^T) / tr(W H W^T)`` with ``E = W - dense``.
+
+    Parameters
+    ----------
+    W, dense : ndarray, shape (O, K)
+        The weight and what stands for it.
+    second : ndarray, shape (K, K), or None
+        ``H``; the identity if None.
+    """
     error = W - dense
     total, lost = (float(row_errors(M, second).sum()) for M in (W, error))
     return lost / total if total > 0 else 0.0
