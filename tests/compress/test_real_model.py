@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.compress.tiny import torch
 
 from gossamer.compress import load_model, perplexity, tradeoff
 from gossamer.compress.calibrate import evaluation_windows
 from gossamer.compress.models.bundled import BUNDLED, locate
 from gossamer.compress.recipe import load_recipe
-from tests.compress.tiny import torch
 
 DATA = Path(os.environ.get("GOSSAMER_DATA", "missing")) / "wikitext-2"
 
