@@ -34,6 +34,7 @@ from gossamer.compress.calibrate.windows import (
 )
 from gossamer.compress.methods.embedding import fit_embeddings
 from gossamer.compress.methods.layer import fit_layer
+from gossamer.compress.models.huggingface import import_architectures
 from gossamer.compress.models.load import load_model
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.progress import Reporter
@@ -109,6 +110,8 @@ def compress(
         If the disk is full; what is finished is kept.
     """
     started = time.perf_counter()
+    if isinstance(model, (str, os.PathLike)):
+        import_architectures()  # so that peak memory is counted from after the imports
     base_memory = memory.resident()
     memory.reset_peak()
     reporter = Reporter(progress)
@@ -164,7 +167,9 @@ def compress(
     parameters, base_nbytes = source.parameters, source.nbytes
     del tables, table, base, compressed
     arrays = remaining(source, embeddings)
-    if source is not model and source.source_nbytes:  # nobody else holds the model: make room for the artifact
+    if (
+        source is not model and source.source_nbytes
+    ):  # nobody else holds the model: make room for the artifact
         arrays = {name: array.copy() for name, array in arrays.items()}
         source.module = None
     memory.give_back()

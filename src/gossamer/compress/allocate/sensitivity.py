@@ -16,9 +16,6 @@ from gossamer.compress.calibrate.stream import final_norm, open_stream, output_w
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.progress import Reporter
 
-WINDOWS = 2
-"""Windows whose block inputs are kept at a time."""
-
 
 def output_sensitivity(
     source: SourceModel, ids: np.ndarray, *, seed: int = 0, reporter: Reporter | None = None
@@ -37,7 +34,7 @@ def output_sensitivity(
     seed : int
         Seed of the sampled labels.
     reporter : Reporter, optional
-        Told after every pair of windows.
+        Told after every window.
 
     Returns
     -------
@@ -50,7 +47,9 @@ def output_sensitivity(
     """
     generator = torch.Generator().manual_seed(seed)
     sums = {path: np.zeros(layer.out_features) for path, layer in source.linears().items()}
-    pieces = [ids[start : start + WINDOWS] for start in range(0, len(ids), WINDOWS)]
+    pieces = [
+        ids[start : start + 1] for start in range(len(ids))
+    ]  # one at a time: its inputs to all blocks are kept
     with source.evaluating(), (reporter or Reporter()).stage("sensitivity", len(pieces)) as step:
         for done, piece in enumerate(pieces):
             _add(source, piece, sums, generator)
@@ -87,11 +86,11 @@ def _head_gradient(source: SourceModel, hidden: torch.Tensor, generator: torch.G
         states = norm(leaf)
     flat = states.detach().reshape(-1, states.shape[-1])
     gradient = torch.empty_like(flat)
-    for start in range(0, len(flat), 128):
-        p = torch.softmax(flat[start : start + 128] @ weight.T, dim=-1)
+    for start in range(0, len(flat), 64):
+        p = torch.softmax(flat[start : start + 64] @ weight.T, dim=-1)
         labels = torch.multinomial(p, 1, generator=generator)
         p.scatter_add_(1, labels, torch.full(labels.shape, -1.0))
-        gradient[start : start + 128] = p @ weight
+        gradient[start : start + 64] = p @ weight
     states.backward(gradient.reshape(states.shape))
     return leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
 

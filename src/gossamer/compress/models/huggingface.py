@@ -60,6 +60,13 @@ def load_directory(
     ).check()
 
 
+def import_architectures() -> None:
+    """Import what loading will need from transformers, which imports its models on first use."""
+    transformers = require("transformers", "models")
+    for name in ARCHITECTURES.values():
+        getattr(transformers, name)
+
+
 def build(kind: str, config: dict[str, Any], state: dict[str, Any], where: str) -> tuple[Any, dict[str, Any]]:
     """Build a transformers model around the tensors of ``state`` without allocating weights of its own.
 
