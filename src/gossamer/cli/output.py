@@ -23,8 +23,9 @@ _BAD_INPUT = (ArgumentError, FormatError, UnsupportedError, MissingDependencyErr
 
 
 def stdout() -> Console:
-    """A console on the present stdout (tests replace it between calls)."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """A console on the present stdout; what goes into a pipe or a file is not folded to 80 columns."""
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, highlight=False, width=None if terminal else 200, soft_wrap=not terminal)
 
 
 def stderr() -> Console:

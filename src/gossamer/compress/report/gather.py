@@ -152,7 +152,19 @@ def _perplexity(result: CompressResult) -> Figure | None:
     if result.perplexity is None:
         return None
     before = (Bar("base model", result.base_perplexity),) if result.base_perplexity else ()
-    return Figure("perplexity", "", "less", before, Bar("compressed", result.perplexity), _evaluated(result))
+    return Figure(
+        "perplexity",
+        "",
+        "less",
+        before,
+        Bar("compressed", result.perplexity),
+        _evaluated(result) + _kept(result),
+    )
+
+
+def _kept(result: CompressResult) -> str:
+    """What the budget was measured on, which is another text than the figure's."""
+    return f" The budget itself: {result.message}." if result.allocation and result.message else ""
 
 
 def _evaluated(result: CompressResult) -> str:
