@@ -30,7 +30,7 @@ void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, bool 
     const std::int64_t groups = piece(a), real = static_cast<std::int64_t>(sizeof(Real));
     threads = worthwhile_threads(2 * w.count * w.group * n, threads);
     const std::int64_t weight_bytes = round_up(groups * w.group * real, 64);
-    const Scratch memory(weight_bytes + padded(w), threads);
+    const Scratch memory(weight_bytes + batch_bytes(w), threads);
     by_schedule(a, n, y, by_task, threads, [&](std::int64_t first, std::int64_t last, Real* to, int thread) {
         auto* weights = reinterpret_cast<Real*>(memory.part(thread));
         auto* codes = reinterpret_cast<std::uint8_t*>(memory.part(thread) + weight_bytes);

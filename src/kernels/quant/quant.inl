@@ -19,7 +19,7 @@ void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, int t
     const std::int64_t panel = most<std::int64_t>(1, least<std::int64_t>(n == 1 ? 16 : 48, cached / most<std::int64_t>(width, 1)));
     threads = worthwhile_threads(2 * a.rows * a.cols * n, threads);
     const std::int64_t panel_bytes = round_up(panel * width * static_cast<std::int64_t>(sizeof(Real)), 64);
-    const Scratch scratch(panel_bytes + padded(w), threads);
+    const Scratch scratch(panel_bytes + batch_bytes(w), threads);
     parallel_chunks_by_thread(ceil_div(a.rows, panel), threads, [&](std::int64_t at, int thread) {
         auto* weights = reinterpret_cast<Real*>(scratch.part(thread));
         auto* codes = reinterpret_cast<std::uint8_t*>(scratch.part(thread) + panel_bytes);
