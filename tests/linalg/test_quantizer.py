@@ -75,7 +75,7 @@ def test_subnormal_scales_are_rounded_up_lest_they_clip():
 def test_searched_ranges_are_never_worse_than_the_full_one(grid):
     w = np.random.default_rng(0).standard_t(3, (40, 32)).astype(np.float32)
     weight = np.random.default_rng(1).random(32).astype(np.float32)
-    searched = Grid(grid.bits, grid.symmetric, grid.zero, clip="mse")
+    full, searched = (Grid(grid.bits, grid.symmetric, grid.zero, clip) for clip in ("minmax", "mse"))
     for importance in (None, weight):
 
         def loss(g, importance=importance):
@@ -83,9 +83,19 @@ def test_searched_ranges_are_never_worse_than_the_full_one(grid):
             wrong = (w - g.decode(g.encode(w, s, z), s, z)).astype(np.float64) ** 2
             return (wrong if importance is None else wrong * importance).sum(axis=1)
 
-        assert (loss(searched) <= loss(grid) * (1 + 1e-6)).all()
+        assert (loss(searched) <= loss(full) * (1 + 1e-6)).all()
         if grid.bits == 2:
-            assert loss(searched).sum() < 0.9 * loss(grid).sum()
+            assert loss(searched).sum() < 0.9 * loss(full).sum()
+
+
+def test_ranges_are_searched_where_entries_differ_in_importance():
+    w = np.random.default_rng(0).standard_t(3, (40, 32)).astype(np.float32)
+    weight = np.random.default_rng(1).random(32).astype(np.float32)
+    for importance, clip in ((None, "minmax"), (weight, "mse")):
+        scale, zero = Grid(4).fit(w, 0, importance)
+        expected = Grid(4, clip=clip).fit(w, 0, importance)
+        np.testing.assert_array_equal(scale, expected[0])
+        np.testing.assert_array_equal(zero, expected[1])
 
 
 @pytest.mark.parametrize("grid", [Grid(4), Grid(4, zero="float"), Grid(4, symmetric=True)], ids=str)

@@ -30,8 +30,10 @@ class Grid:
     zero : {"int", "float"}
         Asymmetric grids hold ``z`` rounded to an integer code, so that 0 is on the grid, or ``m = s z = -min
         w`` as float16, so that both ends of the range are.
-    clip : {"minmax", "mse"}
-        ``"mse"`` tries eleven ranges from 1.05 to 0.55 of the full one and takes that of the least squared error.
+    clip : {"auto", "minmax", "mse"}
+        ``"minmax"`` takes the full range of a group; ``"mse"`` tries eleven ranges from 1.05 to 0.55 of it and takes
+        that of the least squared error, weighed by the importance of the entries; ``"auto"`` is mse where an
+        importance is given, that is where a projection has a metric.
 
     Notes
     -----
@@ -42,13 +44,13 @@ class Grid:
     bits: int = 4
     symmetric: bool = False
     zero: str = "int"
-    clip: str = "minmax"
+    clip: str = "auto"
 
     def __post_init__(self) -> None:
         check_choice("bits", self.bits, BITS)
         check_choice("symmetric", self.symmetric, (True, False))
         check_choice("zero", self.zero, ("int", "float"))
-        check_choice("clip", self.clip, ("minmax", "mse"))
+        check_choice("clip", self.clip, ("auto", "minmax", "mse"))
 
     @property
     def top(self) -> int:
@@ -67,7 +69,7 @@ class Grid:
         floor : float
             Least scale.
         importance : ndarray, broadcasting to ``w``, optional
-            Weight of each squared error for ``clip="mse"``.
+            Weight of each squared error in the choice of the range.
 
         Returns
         -------
@@ -81,7 +83,7 @@ class Grid:
             If a scale or zero exceeds the range of float16.
         """
         low, high = np.minimum(w.min(axis=-1), 0), np.maximum(w.max(axis=-1), 0)
-        if self.clip == "minmax":
+        if self.clip == "minmax" or (self.clip == "auto" and importance is None):
             return self._parameters(low, high, floor)
         best_scale: np.ndarray | None = None
         best_zero: np.ndarray | None = None

@@ -88,17 +88,18 @@ class GroupQuant(Structure):
         Grids without a zero point.
     zero : {"int", "float"}
         How asymmetric grids hold it: an integer code, or ``s z`` as float16.
-    clip : {"minmax", "mse"}
-        Range of a grid: that of its group, or the best of eleven around it.
+    clip : {"auto", "minmax", "mse"}
+        Range of a grid: that of its group, or the best of eleven around it, judged by the diagonal of the
+        metric. ``"auto"`` searches where there is a metric: low widths gain much by it.
 
     Notes
     -----
     Without a metric and with a diagonal one ``project`` is round-to-nearest: every entry goes to the nearest
     value of its group's grid. That is exactly nearest among the matrices on the grids that ``clip`` chose;
-    over all scales and zeros the family is not convex and no method finds its nearest member in polynomial
-    time. (A diagonal metric matters to ``clip="mse"`` only.) With a full metric it is GPTQ: columns are
-    rounded from the left to the right, their error moves to the open ones, and a group's grid is fitted when
-    the sweep reaches it. The result is no worse in the metric than with its diagonal.
+    over all scales and zeros the family is not convex and no method is known that finds its nearest member
+    fast. With a full metric it is GPTQ: columns are rounded from the left to the right, their error moves to
+    the open ones, and a group's grid is fitted when the sweep reaches it. The result is no worse in the
+    metric than with its diagonal.
 
     References
     ----------
@@ -109,7 +110,7 @@ class GroupQuant(Structure):
     group: int = 32
     symmetric: bool = False
     zero: str = "int"
-    clip: str = "minmax"
+    clip: str = "auto"
     kind: ClassVar[str] = "group-quant"
     matrix: ClassVar[type[StructuredMatrix]] = GroupQuantMatrix
 

@@ -187,7 +187,7 @@ class GroupSparseQuant(Structure):
     symmetric: bool = False
     zero: str = "int"
     scope: str = "matrix"
-    clip: str = "minmax"
+    clip: str = "auto"
     saliency: str = "auto"
     start: str = "auto"
     kind: ClassVar[str] = "group-sparse-quant"

@@ -101,7 +101,7 @@ class NMQuant(Structure):
     group: int = 16
     symmetric: bool = False
     zero: str = "int"
-    clip: str = "minmax"
+    clip: str = "auto"
     kind: ClassVar[str] = "nm-quant"
     matrix: ClassVar[type[StructuredMatrix]] = NMQuantMatrix
 
@@ -141,7 +141,7 @@ class NMQuant(Structure):
         """Positions of the kept entries, and the scale and zero of their groups."""
         positions = nm_positions(mask, self.n, self.m)
         importance = None
-        if metric is not None and self.clip == "mse":
+        if metric is not None and self.clip != "minmax":
             importance = self._groups(np.broadcast_to(metric, W.shape), positions)
         return positions, self.grid.fit(self._groups(W, positions), scale_floor(W), importance)
 

@@ -115,7 +115,7 @@ class UnstructuredQuant(Structure):
     symmetric: bool = False
     zero: str = "int"
     scope: str = "matrix"
-    clip: str = "minmax"
+    clip: str = "auto"
     kind: ClassVar[str] = "unstructured-quant"
     matrix: ClassVar[type[StructuredMatrix]] = UnstructuredQuantMatrix
 
@@ -149,7 +149,7 @@ class UnstructuredQuant(Structure):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The scale and zero of the groups of kept entries."""
         importance = None
-        if metric is not None and self.clip == "mse":
+        if metric is not None and self.clip != "minmax":
             importance = self._groups(np.broadcast_to(metric, W.shape), mask)
         return self.grid.fit(self._groups(W, mask), scale_floor(W), importance)
 
