@@ -26,9 +26,8 @@ class OurDecoder:
     """The native decoder on an artifact, driven token by token as the peer is."""
 
     def __init__(self, path: str, threads: int) -> None:
-        from gossamer.engine.decoder import Decoder
-
         from gossamer.engine.artifact import load_artifact
+        from gossamer.engine.decoder import Decoder
 
         self._decoder = Decoder.from_artifact(load_artifact(path), threads=threads, max_context=CONTEXT)
         self.prefill([1])
