@@ -227,6 +227,10 @@ def test_an_existing_directory_is_not_overwritten_by_accident(llama, tmp_path):
     with pytest.raises(ArgumentError, match="overwrite=True"):
         compress(llama, recipe, out=tmp_path / "out")
     compress(llama, recipe, out=tmp_path / "out", overwrite=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(ArgumentError, match="is no artifact"):
+        compress(llama, recipe, out=tmp_path / "other", overwrite=True)
 
 
 @pytest.mark.parametrize(

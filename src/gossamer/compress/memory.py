@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import resource
 import sys
 from pathlib import Path
@@ -29,7 +28,6 @@ def peak() -> int:
 
 def give_back() -> None:
     """Return freed memory to the system, where the C library can (glibc keeps much of it otherwise)."""
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -270,7 +270,11 @@ def _statistics(
 def _check_out(out: Path, replacing: bool) -> None:
     if out.exists() and not out.is_dir():
         raise ArgumentError(f"out={str(out)!r} is a file: expected the name of a directory")
-    if out.is_dir() and any(out.iterdir()) and not replacing:
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / "gossamer.json").is_file():
+        raise ArgumentError(f"out={str(out)!r} holds files and is no artifact: choose another name")
+    if not replacing:
         raise ArgumentError(
             f"out={str(out)!r} exists: choose another name, or pass overwrite=True to replace it"
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gossamer.compress import memory
 from gossamer.compress.result import Progress
 
 Callback = Callable[[Progress], None]
@@ -24,6 +25,7 @@ class Reporter:
         started = time.perf_counter()
 
         def step(done: int, detail: str = "") -> None:
+            memory.give_back()  # every step frees large arrays, which otherwise stay with the process
             if self._callback is not None:
                 self._callback(Progress(name, done, total, time.perf_counter() - started, detail))
 
