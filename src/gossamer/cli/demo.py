@@ -23,9 +23,7 @@ def run(
         "demo-out"
     ),
     model: Annotated[str, typer.Option("--model", help="Which model.")] = "smollm2-135m",
-    recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="Recipe with options to allocate.")
-    ] = "balanced",
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Recipe with options to allocate.")] = "quick",
     max_loss: Annotated[str, typer.Option("--max-loss", help="Largest loss of perplexity.")] = "10%",
     calib: Annotated[str | None, typer.Option("--calib", "-c", help="Text to calibrate on.")] = None,
     evaluate: Annotated[str | None, typer.Option("--eval", help="Another text, for perplexity.")] = None,

@@ -64,7 +64,7 @@ def tour(
     out: str | os.PathLike[str],
     *,
     model: Any = "smollm2-135m",
-    recipe: Any = "balanced",
+    recipe: Any = "quick",
     max_loss: str | float = "10%",
     calibration: tuple[str | None, str],
     evaluation: tuple[str, str],
@@ -94,7 +94,7 @@ def tour(
     prompts : sequence of str
         What both models are asked.
     calibrate : int
-        Calibration windows: fewer than a recipe's own are faster and lose little.
+        Calibration windows of the curve's recipes.
     window, windows : int
         Tokens and number of the evaluation's windows.
     repeats : int
@@ -110,7 +110,7 @@ def tour(
     -------
     Tour
     """
-    from gossamer.compress import compress, load_model, load_recipe
+    from gossamer.compress import compress, load_model
     from gossamer.compress.tradeoff import tradeoff
     from gossamer.engine import Engine
 
@@ -119,9 +119,8 @@ def tour(
     folder = Path(out)
     source = load_model(model)
     settings: dict[str, Any] = {"window": window, "windows": windows, "progress": progress, "seed": seed}
-    plan = load_recipe(recipe).with_calibration(windows=calibrate)
     budget: dict[str, Any] = {"overwrite": True, "max_loss": max_loss, "evaluate": evaluation[0]}
-    result = compress(source, plan, calibration[0], out=folder / "model", **budget, **settings)
+    result = compress(source, recipe, calibration[0], out=folder / "model", **budget, **settings)
     points = (
         tradeoff(source, curve, calibration[0], evaluation[0], calibrate=(calibrate, 256), **settings)
         if curve
