@@ -16,8 +16,28 @@ inline constexpr int chunk = 16;           // what groups and activation blocks 
 inline std::int64_t padded(const QuantisedGroups& w) { return round_up(w.group, 8); }
 inline std::int64_t group_bytes(const QuantisedGroups& w) { return w.bits * padded(w) / 8; }
 
+// out[t] |= ((from[t] >> shift) & mask) << up, eight bytes at a time; `mask` repeats in every byte.
+GOSSAMER_INLINE void take_bits(const std::uint8_t* from, std::int64_t count, int shift, std::uint64_t mask, int up,
+                               std::uint8_t* out) {
+    std::int64_t t = 0;
+    const auto words = [&]<class Word>(Word) __attribute__((always_inline)) {
+        for (; t + static_cast<std::int64_t>(sizeof(Word)) <= count; t += sizeof(Word)) {
+            Word word, old;
+            std::memcpy(&word, from + t, sizeof word);
+            std::memcpy(&old, out + t, sizeof old);
+            old = static_cast<Word>(old | ((word >> shift) & static_cast<Word>(mask)) << up);
+            std::memcpy(out + t, &old, sizeof old);
+        }
+    };
+    words(std::uint64_t{});
+    words(std::uint32_t{});
+    words(std::uint16_t{});
+    words(std::uint8_t{});
+}
+
 // One group of any size and width; writes padded(w) codes.
 inline void unpack_group(const QuantisedGroups& w, std::int64_t g, std::uint8_t* out) {
+    constexpr std::uint64_t every_byte = 0x0101010101010101;
     const std::int64_t count = padded(w);
     const std::uint8_t* from = w.codes + g * group_bytes(w);
     if (w.bits == 8) {
@@ -25,16 +45,12 @@ inline void unpack_group(const QuantisedGroups& w, std::int64_t g, std::uint8_t*
         return;
     }
     const int low_bits = w.bits == 3 ? 2 : w.bits, parts = 8 / low_bits;
-    const auto mask = static_cast<std::uint8_t>((1 << low_bits) - 1);
-    const std::int64_t run = count / parts;
-    for (int part = 0; part < parts; ++part)
-        for (std::int64_t t = 0; t < run; ++t)
-            out[part * run + t] = static_cast<std::uint8_t>(from[t] >> (part * low_bits)) & mask;
+    const std::uint64_t mask = every_byte * ((1u << low_bits) - 1);
+    const std::int64_t run = count / parts, eighth = count / 8;
+    std::memset(out, 0, static_cast<std::size_t>(count));
+    for (int part = 0; part < parts; ++part) take_bits(from, run, part * low_bits, mask, 0, out + part * run);
     if (w.bits != 3) return;
-    const std::int64_t eighth = count / 8;
-    for (int bit = 0; bit < 8; ++bit)
-        for (std::int64_t t = 0; t < eighth; ++t)
-            out[bit * eighth + t] |= static_cast<std::uint8_t>(((from[run + t] >> bit) & 1) << 2);
+    for (int bit = 0; bit < 8; ++bit) take_bits(from + run, eighth, bit, every_byte, 2, out + bit * eighth);
 }
 
 inline void expand_zeros(const QuantisedGroups& w, std::int64_t first, std::int64_t count, std::uint8_t* out) {
