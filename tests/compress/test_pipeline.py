@@ -9,11 +9,13 @@ import textwrap
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 from tests.compress.tiny import recipe_of, tiny_bert, tiny_llama, torch
 
 import gossamer.compress.work as work_module
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError, UnsupportedError
 from gossamer.compress import Recipe, compress, load_model, load_recipe, perplexity
+from gossamer.compress.allocate.budget import upper_bound
 from gossamer.compress.work import DiskFullError
 from gossamer.engine.artifact import load_artifact
 
@@ -302,8 +304,16 @@ def test_an_allocation_that_died_goes_on_to_the_same_bytes(llama, tokens, tmp_pa
 
 def test_a_budget_in_quality_holds_as_measured(llama, tokens, tmp_path):
     result = compress(llama, _options(), tokens, out=tmp_path / "out", max_loss="2%")
-    assert result.allocation["measured"] <= 0.02
+    assert result.allocation["measured"] <= result.allocation["bound"] <= 0.02
     assert result.success
+    assert "8 held-out windows, with 95% confidence at most" in result.message
+
+
+def test_the_bound_of_a_loss_is_that_of_the_t_test():
+    rise = np.random.default_rng(0).normal(0.08, 0.05, 16)
+    interval = ttest_1samp(rise, 0.0, alternative="less").confidence_interval(0.95)
+    assert upper_bound(rise) == pytest.approx(interval.high, rel=1e-12)
+    assert upper_bound(rise[:1]) == rise[0]
 
 
 def test_budgets_that_cannot_be_met_say_how_far_the_options_go(llama, tokens, bert, tmp_path):

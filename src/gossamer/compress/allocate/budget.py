@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from gossamer._core.errors import ArgumentError
 from gossamer._core.files import read_json, write_json, write_text
@@ -28,6 +29,8 @@ TOKENS = 2048
 """Tokens of the calibration windows from which sensitivities are taken."""
 EVALUATIONS = 5
 """Allocations whose real loss is measured at most."""
+CONFIDENCE = 0.95
+"""How sure it must be, from few held-out windows, that a quality budget holds on text like them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Allocation:
     message : str
         In words.
     evaluations : list of dict
-        Every allocation tried: predicted and measured relative loss, bytes.
+        Every allocation tried: predicted and measured relative loss, its confidence bound, bytes.
     target : dict
         The budget.
     counts : dict of str to int
@@ -68,7 +71,7 @@ class Allocation:
         last = self.evaluations[-1] if self.evaluations else {}
         return {
             **self.target,
-            **{key: last[key] for key in ("predicted", "measured", "nbytes") if key in last},
+            **{key: last[key] for key in ("predicted", "measured", "bound", "nbytes") if key in last},
             "evaluations": self.evaluations,
             "layers_by_option": self.counts,
             "message": self.message,
@@ -90,8 +93,10 @@ def allocate(
     """Give every layer one of the recipe's options so that the budget is met.
 
     A budget in quality asks for the cheapest choice (bytes that a token reads, or measured costs) whose real
-    perplexity on ``held_out`` stays within it: the predicted losses are scaled by what each try measures, until a
-    try lands close below the limit. A budget in bytes asks for the least predicted loss within it.
+    perplexity stays within it: the predicted losses are scaled by what each try measures on ``held_out``, until a try
+    lands close below the limit. A few windows say little about other text, so what must stay within the budget is
+    the one-sided 95 % confidence bound of the loss (Student's t over the windows' own losses, each beside the base
+    model's on the same window). A budget in bytes asks for the least predicted loss within it.
 
     Parameters
     ----------
@@ -131,6 +136,14 @@ def allocate(
     return allocation
 
 
+def upper_bound(samples: np.ndarray, confidence: float = CONFIDENCE) -> float:
+    """One-sided confidence bound of the mean of ``samples`` (Student's t); of a single one, itself."""
+    if len(samples) < 2:
+        return float(samples.mean())
+    error = samples.std(ddof=1) / math.sqrt(len(samples))
+    return float(samples.mean() + student_t.ppf(confidence, len(samples) - 1) * error)
+
+
 class _Search:
     def __init__(
         self,
@@ -147,7 +160,7 @@ class _Search:
         self.budget: Budget = recipe.budget  # type: ignore[assignment]
         self.rows = np.arange(len(candidates.paths))
         self.evaluations: list[dict[str, Any]] = []
-        self.base: float | None = None
+        self.base: np.ndarray | None = None
         self.tables: tuple[str, dict[str, Table]] | None = None
 
     def within_loss(self) -> Allocation:
@@ -156,9 +169,9 @@ class _Search:
         limit = math.log1p(self.budget.max_loss)
         head = "w8" if self.recipe.head == "auto" else self.recipe.head
         loss, cost = self.candidates.loss, self.candidates.cost
-        floor = self._measure(None, head, "head only")["nats"]
+        floor = self._measure(None, head, "head only")["bound_nats"]
         best: tuple[np.ndarray, dict[str, Any]] | None = None
-        factor, lower = 1.0, -math.inf
+        factor = 1.0
         for attempt in range(EVALUATIONS):
             room = (limit - floor) * (0.97 if attempt else 0.9) / factor
             try:
@@ -169,24 +182,26 @@ class _Search:
                 break
             found = self._measure(choice, head, f"try {attempt + 1} of at most {EVALUATIONS}")
             predicted = float(loss[self.rows, choice].sum())
-            gained = max(found["nats"] - floor, 1e-9)
-            if found["nats"] <= limit:
+            gained = max(found["bound_nats"] - floor, 1e-9)
+            if found["bound_nats"] <= limit:
                 if best is None or cost[self.rows, choice].sum() < cost[self.rows, best[0]].sum():
                     best = (choice, found)
-                if found["nats"] >= lower and found["nats"] >= 0.93 * limit:
+                if found["bound_nats"] >= 0.93 * limit:
                     break
             elif np.array_equal(choice, loss.argmin(axis=1)):
                 break
             factor = gained / max(predicted, 1e-12)
         if best is None:
-            least = min((e["measured"] for e in self.evaluations[1:]), default=math.inf)
+            least = min(self.evaluations[1:], key=lambda found: found["bound"])
             raise ArgumentError(
                 f"max_loss={self.budget.max_loss:.4g}: the options of recipe {self.recipe.name!r} lose at least "
-                f"{least:.4g} on this model; allow more, or add options of more bits"
+                f"{least['measured']:.4g} on this model (with {CONFIDENCE:.0%} confidence not more than "
+                f"{least['bound']:.4g}); allow more, hold out more windows, or add options of more bits"
             )
         self.evaluations.append(self.evaluations.pop(self.evaluations.index(best[1])))
         message = (
-            f"measured loss {best[1]['measured']:.2%} within {self.budget.max_loss:.2%} on held-out text"
+            f"measured loss {best[1]['measured']:.2%} on {len(self.held_out)} held-out windows, with "
+            f"{CONFIDENCE:.0%} confidence at most {best[1]['bound']:.2%}, within {self.budget.max_loss:.2%}"
         )
         return self._allocation(best[0], head, True, message)
 
@@ -233,13 +248,14 @@ class _Search:
         )
 
     def _measure(self, choice: np.ndarray | None, head: str, detail: str) -> dict[str, Any]:
-        """Real loss of a choice on the held-out windows, above the base model's."""
+        """Real loss of a choice on the held-out windows, above the base model's, and its confidence bound."""
         if self.base is None:
-            self.base = self._loss({}, None, "base model")
+            self.base = self._losses({}, None, "base model")
         if self.tables is None or self.tables[0] != head:
             self.tables = (head, fit_embeddings(self.source, head)[1])
         concrete = None if choice is None else as_recipe(self.recipe, self.candidates, choice, head)
-        nats = self._loss(self.tables[1], concrete, detail) - self.base
+        rise = self._losses(self.tables[1], concrete, detail) - self.base
+        nats, bound = float(rise.mean()), upper_bound(rise)
         options = self.candidates
         predicted = 0.0 if choice is None else float(options.loss[self.rows, choice].sum())
         linear = 0 if choice is None else int(options.nbytes[self.rows, choice].sum())
@@ -247,14 +263,16 @@ class _Search:
             "what": detail,
             "head": head,
             "nats": nats,
+            "bound_nats": bound,
             "measured": math.expm1(min(nats, 700.0)),
+            "bound": math.expm1(min(bound, 700.0)),
             "predicted": math.expm1(min(predicted, 700.0)),
             "nbytes": linear + self._fixed_bytes(head),
         }
         self.evaluations.append(found)
         return found
 
-    def _loss(self, tables: dict[str, Table], concrete: Recipe | None, detail: str) -> float:
+    def _losses(self, tables: dict[str, Table], concrete: Recipe | None, detail: str) -> np.ndarray:
         source = self.source
         first = source.embeddings[0]
         groups = parts(source)
@@ -272,7 +290,7 @@ class _Search:
                 with swapped(source, weights):
                     stream.advance(source.module.get_submodule(source.blocks[index]))
                 step(index + 1, detail)
-            return stream.loss(tables)
+            return stream.losses(tables)
 
     def _fixed_bytes(self, head: str) -> int:
         """Bytes of what is not allocated: embeddings, norms, and layers with rules of their own."""

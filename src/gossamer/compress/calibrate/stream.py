@@ -57,8 +57,15 @@ class Stream:
     def loss(self, tables: Mapping[str, Table] | None = None) -> float:
         """Mean negative log-likelihood of the predicted tokens, once the stream has passed every block.
 
-        ``tables`` may replace the output matrix, by path; decoders only. The vocabulary is passed in pieces, so
-        that neither all logits nor a dense copy of the head are ever in memory.
+        ``tables`` may replace the output matrix, by path; decoders only.
+        """
+        return float(self.losses(tables).mean())
+
+    def losses(self, tables: Mapping[str, Table] | None = None) -> np.ndarray:
+        """The same mean for every window, an array of float64 of shape (windows,).
+
+        The vocabulary is passed in pieces, so that neither all logits nor a dense copy of the head are ever in
+        memory.
         """
         norm = final_norm(self.source)
         path = self.source.embeddings[-1]
@@ -81,7 +88,7 @@ class Stream:
                 here = ((targets[part] >= start) & (targets[part] < start + len(piece))).nonzero()[:, 0]
                 picked[begin + here] = logits[here, targets[begin + here] - start]
             start += len(piece)
-        return float((largest + total.log() - picked).mean())
+        return (largest + total.log() - picked).reshape(len(self.ids), -1).mean(dim=1).numpy()
 
 
 def open_stream(source: SourceModel, ids: np.ndarray, table: Table | None = None) -> Stream:
