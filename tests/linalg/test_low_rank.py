@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer._core.errors import ArgumentError, FormatError
-from gossamer.linalg import LowRank, LowRankMatrix, truncated_svd, weighted_error
+from gossamer.linalg import LowRank, LowRankMatrix, weighted_error, weighted_low_rank
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_float32_and_float64_agree(rng, shape):
 
 
 def test_factors_are_balanced(rng):
-    left, right = truncated_svd(1e6 * rng.standard_normal((5, 7)), 3)
-    np.testing.assert_allclose(np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1))
+    fit = weighted_low_rank(1e6 * rng.standard_normal((5, 7)), None, 3)
+    np.testing.assert_allclose(np.linalg.norm(fit.B, axis=0), np.linalg.norm(fit.A, axis=1))
 
 
 @pytest.mark.parametrize(

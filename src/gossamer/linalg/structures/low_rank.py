@@ -6,82 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 
 from gossamer._core.arrays import Array, is_torch, to_bits, to_numpy, widen
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer._kernels import lowrank
-from gossamer.linalg.metric import metric_product
+from gossamer.linalg.nearest.low_rank import Moment, balance, closed_form
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-
-
-def truncated_svd(
-    W: np.ndarray, rank: int, metric: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    r"""The factors ``L`` (O, r) and ``R`` (r, K) of the nearest matrix of rank ``r`` in a metric.
-
-    With ``U`` the leading left singular vectors of ``W H^(1/2)``, ``U U^T W`` is nearest: ``L = U``, ``R = U^T W``.
-    Nothing is divided by a root of ``H``, so a nearly singular ``H`` does no harm, and no entry grows.
-
-    Parameters
-    ----------
-    W : ndarray, shape (O, K), float32 or float64
-        The matrix. For float32 the singular vectors are read off a Gram matrix in float64, whose rounding is below
-        that of ``W``; float64 takes the slower decomposition itself.
-    rank : int
-        Largest rank; ``r = min(rank, O, K)``.
-    metric : None or ndarray, shape (K,) or (K, K)
-        ``H``.
-
-    Returns
-    -------
-    L : ndarray, shape (O, r), float64
-    R : ndarray, shape (r, K), float64
-        Rows of ``R`` and columns of ``L`` have pairwise equal norms, so that half precision holds both well.
-
-    References
-    ----------
-    Eckart and Young, 1936. Liu et al., "EoRA", 2024 (the projection to the eigenspace of ``H``).
-    """
-    wide = W.astype(np.float64)
-    size = min(rank, *W.shape)
-    if W.dtype == np.float64:
-        vectors = scipy.linalg.svd(_rooted(wide, metric), full_matrices=False)[0][:, :size]
-    elif W.shape[0] <= W.shape[1]:
-        vectors = _leading(metric_product(wide, metric) @ wide.T, size)
-    else:
-        rooted = _rooted(wide, metric)
-        vectors = scipy.linalg.qr(rooted @ _leading(rooted.T @ rooted, size), mode="economic")[0]
-    left, right = np.zeros((W.shape[0], size)), np.zeros((size, W.shape[1]))
-    found = vectors.shape[1]  # fewer if H has a lower rank
-    rows = vectors.T @ wide
-    balance = np.sqrt(np.linalg.norm(rows, axis=1))
-    left[:, :found] = vectors * balance
-    right[:found] = rows * np.divide(1, balance, out=np.zeros(found), where=balance > 0)[:, None]
-    return left, right
-
-
-def _leading(gram: np.ndarray, count: int) -> np.ndarray:
-    n = len(gram)
-    if not n:
-        return gram
-    vectors = scipy.linalg.eigh((gram + gram.T) / 2, subset_by_index=(max(n - count, 0), n - 1))[1]
-    return vectors[:, ::-1]
-
-
-def _rooted(W: np.ndarray, metric: np.ndarray | None) -> np.ndarray:
-    """``W S`` with ``S S^T = H``; columns of ``S`` for eigenvalues at rounding level are left out."""
-    if metric is None:
-        return W
-    wide = metric.astype(np.float64)
-    if wide.ndim == 1:
-        return W * np.sqrt(wide)
-    values, vectors = scipy.linalg.eigh((wide + wide.T) / 2)
-    alive = values > np.finfo(metric.dtype).eps * len(values) * max(values[-1], 0)
-    return W @ (vectors[:, alive] * np.sqrt(values[alive]))
 
 
 class LowRankMatrix(StructuredMatrix):
@@ -185,7 +118,9 @@ class LowRank(Structure):
     Notes
     -----
     ``project`` is exactly nearest without a metric, in a diagonal and in a full one, rank-deficient ones included
-    (:func:`truncated_svd`), up to the rounding of the factors. O(O K min(O, K) + K^3).
+    (:func:`weighted_low_rank`), up to the rounding of the factors. float32 reads the singular vectors off a Gram
+    matrix in float64, whose rounding is below that of ``W``; float64 takes the decomposition itself. Where a
+    singular metric says nothing, the term follows ``W``. O(O K min(O, K) + K^3).
 
     References
     ----------
@@ -218,7 +153,9 @@ class LowRank(Structure):
         )
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> LowRankMatrix:
-        left, right = (self._store(factor, W.dtype) for factor in truncated_svd(W, self.rank, metric))
+        solver = "exact" if W.dtype == np.float64 else "gram"
+        B, A, _ = closed_form(W, Moment(metric), min(self.rank, *W.shape), solver=solver, unseen="keep")
+        left, right = (self._store(factor, W.dtype) for factor in balance(B, A))
         return LowRankMatrix(self, W.shape, {"left": left, "right": right})
 
     def _store(self, factor: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -237,4 +174,4 @@ class LowRank(Structure):
         return bits * min(self.rank, *shape) * (shape[0] + shape[1]) / (shape[0] * shape[1])
 
 
-__all__ = ["LowRank", "LowRankMatrix", "truncated_svd"]
+__all__ = ["LowRank", "LowRankMatrix"]
