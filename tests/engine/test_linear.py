@@ -7,6 +7,8 @@ from gossamer._core.errors import ArgumentError
 from gossamer._kernels import linear
 from gossamer._kernels.dispatch import available_isas, force_isa
 from gossamer._kernels.packing import pack_codes, pack_zeros
+from gossamer.engine.prepare import prepare
+from gossamer.linalg import GroupQuant
 
 rng = np.random.default_rng(0)
 
@@ -159,3 +161,22 @@ def test_hostile_factors_are_refused():
     q, scale, zero, _ = quantised(4, 24, 4, 24, None)
     with pytest.raises(ArgumentError, match="multiple of 16"):
         linear.group_quant(q.reshape(2, 2, -1), scale.reshape(2, 2), None, cols=48, bits=4, group=24)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("act", ["fp32", "int8"])
+def test_low_rank_factors_in_codes_are_fused_too(bits, act):
+    rng = np.random.default_rng(bits)
+    W = rng.standard_normal((96, 160)).astype(np.float32)
+    base = GroupQuant(4, 32).project(W)
+    left, right = rng.standard_normal((96, 32)), rng.standard_normal((32, 160))
+    term = GroupQuant(bits, 32).project(left.astype(np.float32)) @ GroupQuant(bits, 32).project(
+        right.astype(np.float32)
+    )
+    prepared = prepare(base + term)
+    assert prepared.kernel == "packed-int4+low-rank"
+    x = rng.standard_normal((160, 3)).astype(np.float32)
+    expected = (base + term).to_dense() @ x
+    tolerance = 1e-4 if act == "fp32" else 0.03
+    y = linear.matmat(prepared, x, act=act)
+    assert np.linalg.norm(y - expected) <= tolerance * np.linalg.norm(expected)

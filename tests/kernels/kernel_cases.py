@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gossamer._core.arrays import to_bits, widen
 from gossamer._kernels import block, csr, gqs, lowrank, nm, quant
 from gossamer._kernels.packing import (
     pack_codes,
@@ -72,8 +73,11 @@ def quant_case(rng, rows, cols, bits, group, zero, entry, scale=None):
     dense = group_weights(packed, scale, zeros, bits, size).reshape(rows, count * size)[:, :cols]
     act = "int8" if entry == "int8" else "fp32"
 
-    def product(x, threads=1):
-        return quant.matmat(packed, scale, zeros, x, bits=bits, group=group, act=act, threads=threads)
+    def product(x, threads=1, low_rank=None):
+        return quant.matmat(
+            packed, scale, zeros, x, bits=bits, group=group, act=act, low_rank=lowrank.native(low_rank),
+            threads=threads,
+        )  # fmt: skip
 
     label = f"quant {rows}x{cols} W{bits} G{group} zero={zero} {entry}"
     return Case(product, dense, np.float64 if entry == "float64" else np.float32, label)
@@ -90,10 +94,10 @@ def gqs_case(rng, rows, cols, bits, group, zero, entry, scale=None, density=0.5,
     dense[np.repeat(np.arange(rows), np.diff(row_ptr)), col] = group_weights(packed, scale, zeros, bits, size)
     act = "int8" if entry == "int8" else "fp32"
 
-    def product(x, threads=1, schedule=schedule):
+    def product(x, threads=1, schedule=schedule, low_rank=None):
         return gqs.matmat(
             row_ptr, col, packed, scale, zeros, x, bits=bits, group=group, act=act, schedule=schedule,
-            threads=threads,
+            low_rank=lowrank.native(low_rank), threads=threads,
         )  # fmt: skip
 
     dtype = np.float64 if entry == "float64" else np.float32
@@ -161,6 +165,30 @@ def lowrank_case(rng, rows, cols, rank, entry):
     return Case(
         product, left.astype(np.float64) @ right, left.dtype, f"lowrank {rows}x{cols} r{rank} {entry}"
     )
+
+
+def random_factors(rng, rows, cols, rank, storage):
+    """A low-rank term in one of the storages: its factors, and the product in float64."""
+    if storage.startswith("int"):
+        bits, group = int(storage[3:]), int(rng.choice([8, 16, 20, 64, 0]))
+        factors, wide = [], []
+        for shape in ((rows, rank), (rank, cols)):
+            size = group or shape[1]
+            count = -(-shape[1] // size)
+            packed, scale, zeros = random_groups(rng, (shape[0], count), bits, size, str(rng.choice(ZEROS)))
+            factors.append(lowrank.Codes(packed, scale, zeros, bits, group, shape[1]))
+            dense = group_weights(packed, scale, zeros, bits, size).reshape(shape[0], count * size)
+            wide.append(dense[:, : shape[1]])
+    else:
+        floats = [rng.standard_normal(shape).astype(np.float32) for shape in ((rows, rank), (rank, cols))]
+        if storage == "bfloat16":
+            factors = [to_bits(f) for f in floats]
+            floats = [widen(f) for f in factors]
+        else:
+            factors = floats = [f.astype(storage) for f in floats]
+        wide = [f.astype(np.float64) for f in floats]
+    lowrank.check(*factors, (rows, cols))
+    return tuple(factors), wide[0] @ wide[1]
 
 
 def random_case(family: str, entry: str, rng: np.random.Generator, largest: int = 300) -> Case:

@@ -1,5 +1,7 @@
 """The closed form is the minimum over all matrices of its rank, whatever computes it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -109,7 +111,7 @@ def test_the_rank_of_the_error_repairs_it_and_more_rank_never_hurts():
     fit = weighted_low_rank(thin, C, 2)
     np.testing.assert_allclose(_product(fit) @ X.T, thin @ X.T, atol=1e-6)
     residuals = [weighted_low_rank(dW, C, rank).residual for rank in range(1, 7)]
-    assert all(b <= a for a, b in zip(residuals, residuals[1:], strict=False))
+    assert all(b <= a for a, b in pairwise(residuals))
     assert residuals[-1] < 1e-7 * weighted_low_rank(dW, C, 1).total
 
 
@@ -121,7 +123,8 @@ def test_inputs_that_do_not_span_the_space_leave_finite_optimal_factors(dtype):
     X[:, 7] = 0  # a feature that never fires
     dW, C = rng.standard_normal((6, 9)).astype(dtype), (X.T @ X / 5).astype(dtype)
     fit = weighted_low_rank(dW, C, 3)
-    assert np.isfinite(fit.A).all() and np.isfinite(fit.B).all()
+    assert np.isfinite(fit.A).all()
+    assert np.isfinite(fit.B).all()
     best = scipy.linalg.svdvals(dW @ X.T / np.sqrt(5))[3:]
     assert fit.residual == pytest.approx(np.linalg.norm(best), rel=1e-4)
     null = scipy.linalg.null_space(X.astype(np.float64), rcond=1e-6)
@@ -140,7 +143,8 @@ def test_factors_are_balanced_or_orthonormal_and_keep_their_kind():
     np.testing.assert_allclose(loose.B.T @ loose.B, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(_product(loose), _product(fit), atol=1e-12)
     tensors = weighted_low_rank(torch.from_numpy(dW.astype(np.float32)), torch.from_numpy(C), 3)
-    assert tensors.B.dtype == torch.float32 and isinstance(tensors.A, torch.Tensor)
+    assert tensors.B.dtype == torch.float32
+    assert isinstance(tensors.A, torch.Tensor)
     np.testing.assert_allclose(_product(tensors), _product(fit), atol=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gossamer._core.checks import check_choice
@@ -69,13 +71,15 @@ def matmat(
     group: int,
     act: str = "fp32",
     schedule: str = "task",
+    low_rank: tuple[Any, Any] = (None, None),
     threads: int | None = None,
 ) -> np.ndarray:
-    """Multiply checked factors with ``x`` of shape (K, N); returns (O, N). ``act`` is as in ``quant.matmat``.
+    """Multiply checked factors with ``x`` of shape (K, N); returns (O, N). ``act`` and ``low_rank``
+    are as in ``quant.matmat``.
 
     ``schedule="task"`` cuts the list of kept groups in equal tasks, whatever rows they belong to, and adds
     what meets in one row in task order; ``"row"`` gives threads equal numbers of rows, the usual way and the
-    baseline.
+    baseline. A low-rank term is added to a row by the task that holds the row's first group.
     """
     check_choice("act", act, ACTIVATIONS)
     check_choice("schedule", schedule, SCHEDULES)
@@ -94,5 +98,6 @@ def matmat(
         group or x.shape[0],
         schedule == "task",
         get_threads(threads),
+        *low_rank,
     )
     return y

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gossamer._core.checks import check_choice
@@ -51,12 +53,14 @@ def matmat(
     bits: int,
     group: int,
     act: str = "fp32",
+    low_rank: tuple[Any, Any] = (None, None),
     threads: int | None = None,
 ) -> np.ndarray:
     """Multiply checked factors with ``x`` of shape (K, N); returns (O, N).
 
     ``act="fp32"`` computes in the dtype of ``x``, float32 or float64. ``act="int8"`` first rounds each column
-    of ``x``, in blocks of 32, to ``round(127 x / max|x|)``, multiplies integers, and returns float32.
+    of ``x``, in blocks of 32, to ``round(127 x / max|x|)``, multiplies integers, and returns float32. ``low_rank``
+    is a term from :func:`gossamer._kernels.lowrank.native` that is added, in floating point, to rows as they are made.
     """
     check_choice("act", act, ACTIVATIONS)
     x = operand(x, np.float64 if act == "fp32" and x.dtype == np.float64 else np.float32)
@@ -74,5 +78,6 @@ def matmat(
         bits,
         group,
         get_threads(threads),
+        *low_rank,
     )
     return y

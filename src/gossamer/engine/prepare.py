@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from gossamer._core.arrays import to_numpy, widen
 from gossamer._kernels import linear
-from gossamer.linalg import DenseMatrix, GroupQuantMatrix, GroupSparseQuantMatrix, LowRankMatrix, SumMatrix
+from gossamer.linalg import (
+    DenseMatrix,
+    GroupQuantMatrix,
+    GroupSparseQuantMatrix,
+    LowRankMatrix,
+    ProductMatrix,
+    SumMatrix,
+)
 from gossamer.linalg.operator import StructuredMatrix
 
 # Skipping zeros costs one bit an entry and a look at it; it pays below this fraction of non-zeros.
@@ -19,8 +26,8 @@ def prepare(matrix: StructuredMatrix) -> Any:
     """Repack a matrix for the token loops.
 
     Group-quantised and group-sparse matrices keep their codes, dense ones their float32 or bfloat16, sparse ones
-    become non-zeros with a bitmap, and low-rank terms of a sum are fused into its product. Every other family runs
-    as the dense matrix that it represents, because none of them is faster on one token.
+    become non-zeros with a bitmap, and low-rank terms of a sum, in floats or in codes, are fused into its product.
+    Every other family runs as the dense matrix that it represents, because none of them is faster on one token.
 
     Parameters
     ----------
@@ -68,6 +75,11 @@ def _best_of(weight: np.ndarray) -> Any:
 
 
 def _sum(matrix: SumMatrix) -> Any:
+    coded = [term for term in matrix.parts if _is_coded_term(term)]
+    if len(matrix.parts) == 2 and len(coded) == 1:
+        (base,) = (term for term in matrix.parts if term is not coded[0])
+        left, right = coded[0].parts
+        return linear.low_rank(prepare(base), prepare(left), prepare(right))
     low = [term for term in matrix.parts if isinstance(term, LowRankMatrix)]
     rest = [term for term in matrix.parts if not isinstance(term, LowRankMatrix)]
     if not low or not rest:
@@ -75,6 +87,15 @@ def _sum(matrix: SumMatrix) -> Any:
     if len(rest) == 1:
         return _with_low_rank(prepare(rest[0]), low)
     return _with_low_rank(_best_of(np.sum([to_numpy(term.to_dense()) for term in rest], axis=0)), low)
+
+
+def _is_coded_term(term: StructuredMatrix) -> TypeGuard[ProductMatrix]:
+    """Two thin group-quantised factors: a low-rank term in 3 to 8 bits."""
+    if not isinstance(term, ProductMatrix) or len(term.parts) != 2:
+        return False
+    if not all(isinstance(part, GroupQuantMatrix) for part in term.parts):
+        return False
+    return sum(term.shape) * term.parts[1].shape[0] < term.shape[0] * term.shape[1]
 
 
 def _with_low_rank(base: Any, terms: list[LowRankMatrix]) -> Any:

@@ -68,6 +68,7 @@ class StructuredMatrix(ABC):
     """
 
     ndim = 2
+    fuses_low_rank = False  # whether _multiply takes low_rank=, factors of a term that it adds row by row
     __array_ufunc__ = None  # so that numpy_array @ A comes to __rmatmul__
 
     def __init__(self, structure: Structure, shape: tuple[int, int], factors: Mapping[str, Array]) -> None:

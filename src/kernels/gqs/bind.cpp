@@ -1,4 +1,5 @@
 #include "../dispatch/bind.hpp"
+#include "../lowrank/bound.hpp"
 #include "gqs.hpp"
 
 namespace gossamer::gqs {
@@ -12,19 +13,21 @@ void define(nb::module_& m, const char* name) {
     m.def(name,
           [](Array<const std::int32_t, 1> row_ptr, Array<const std::uint16_t, 1> column,
              Array<const std::uint8_t, 2> codes, Halves scale, Nibbles integer_zero, Halves float_zero,
-             Array<const Real, 2> x, Array<Real, 2> y, int bits, std::int64_t group, bool by_task, int threads) {
+             Array<const Real, 2> x, Array<Real, 2> y, int bits, std::int64_t group, bool by_task, int threads,
+             const lowrank::BoundFactor* left, const lowrank::BoundFactor* right) {
               const Matrix a{static_cast<std::int64_t>(y.shape(0)), static_cast<std::int64_t>(x.shape(0)),
                              row_ptr.data(), column.data(),
                              {bits, group, static_cast<std::int64_t>(column.shape(0)), codes.data(), scale.data(),
                               integer_zero.is_valid() ? integer_zero.data() : nullptr,
                               float_zero.is_valid() ? float_zero.data() : nullptr}};
+              const auto term = lowrank::term(left, right);
               nb::gil_scoped_release release;
-              (GOSSAMER_SELECT(gqs).*Entry)(a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(), by_task,
-                                            threads);
+              (GOSSAMER_SELECT(gqs).*Entry)(a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(),
+                                            term ? &*term : nullptr, by_task, threads);
           },
           nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
           nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert(), nb::arg().noconvert(),
-          nb::arg(), nb::arg(), nb::arg(), nb::arg());
+          nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none());
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 // Flops 2 kept group N; bytes kept (group bits/8 + 2 scale + zero + 2 column) + 4 O + X + Y.
 #pragma once
 
+#include "../lowrank/lowrank.hpp"
 #include "../quant/groups.hpp"
 
 namespace gossamer::gqs {
@@ -13,8 +14,9 @@ struct Matrix { // a view; columns are group numbers, checked in Python before t
     QuantisedGroups groups;
 };
 
-template <class Real>
-using Matmat = void (*)(const Matrix&, const Real* x, std::int64_t n, Real* y, bool by_task, int threads);
+template <class Real> // y = (W + term) x; `term` may be null
+using Matmat = void (*)(const Matrix&, const Real* x, std::int64_t n, Real* y, const lowrank::Term* term, bool by_task,
+                        int threads);
 
 struct Table {
     Matmat<float> float32, int8; // int8 rounds the activations in blocks of 32

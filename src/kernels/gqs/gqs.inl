@@ -10,11 +10,12 @@ namespace gossamer::gqs {
 inline namespace GOSSAMER_ISA {
 
 template <class Real, class Body>
-void by_schedule(const Matrix& a, std::int64_t n, Real* y, bool by_task, int threads, const Body& body) {
+void by_schedule(const Matrix& a, std::int64_t n, Real* y, const lowrank::Added<Real>& added, bool by_task, int threads,
+                 const Body& body) {
     if (by_task)
-        by_tasks(a, n, y, threads, body);
+        by_tasks(a, n, y, added, threads, body);
     else
-        by_rows(a, n, y, threads, body);
+        by_rows(a, n, y, added, threads, body);
 }
 
 // Groups unpacked at a time: their codes and weights stay in the first-level cache.
@@ -25,13 +26,15 @@ inline std::int64_t piece(const Matrix& a) {
 // -- floating-point activations: unpack kept groups, multiply them as a sparse row ---------------------------------
 
 template <class Real>
-void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, bool by_task, int threads) {
+void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, const lowrank::Term* term, bool by_task,
+                  int threads) {
     const QuantisedGroups& w = a.groups;
     const std::int64_t groups = piece(a), real = static_cast<std::int64_t>(sizeof(Real));
     threads = worthwhile_threads(2 * w.count * w.group * n, threads);
     const std::int64_t weight_bytes = round_up(groups * w.group * real, 64);
     const Scratch memory(weight_bytes + batch_bytes(w), threads);
-    by_schedule(a, n, y, by_task, threads, [&](std::int64_t first, std::int64_t last, Real* to, int thread) {
+    const lowrank::Added<Real> added(term, x, n, threads);
+    by_schedule(a, n, y, added, by_task, threads, [&](std::int64_t first, std::int64_t last, Real* to, int thread) {
         auto* weights = reinterpret_cast<Real*>(memory.part(thread));
         auto* codes = reinterpret_cast<std::uint8_t*>(memory.part(thread) + weight_bytes);
         Real sum = 0;
@@ -186,10 +189,12 @@ private:
     Multiply<Gathered<4, std::uint16_t>> four_;
 };
 
-inline void matmat_int8(const Matrix& a, const float* x, std::int64_t n, float* y, bool by_task, int threads) {
+inline void matmat_int8(const Matrix& a, const float* x, std::int64_t n, float* y, const lowrank::Term* term,
+                        bool by_task, int threads) {
     threads = worthwhile_threads(a.groups.count * a.groups.group * n, threads);
     const Int8 product(a, x, n, threads);
-    by_schedule(a, n, y, by_task, threads, [&](std::int64_t first, std::int64_t last, float* to, int thread) {
+    const lowrank::Added<float> added(term, x, n, threads);
+    by_schedule(a, n, y, added, by_task, threads, [&](std::int64_t first, std::int64_t last, float* to, int thread) {
         product.multiply(first, last, to, thread);
     });
 }

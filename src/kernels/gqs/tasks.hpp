@@ -5,6 +5,7 @@
 
 #include "../dispatch/parallel.hpp"
 #include "../dispatch/scratch.hpp"
+#include "../lowrank/term.inl"
 #include "gqs.hpp"
 
 namespace gossamer::gqs {
@@ -27,9 +28,23 @@ inline std::int64_t row_of(const Matrix& a, std::int64_t group) { // the row who
     return low;
 }
 
+// The first row that begins at kept group `group` or later. A row belongs to the task that holds its beginning: that
+// one adds the low-rank term, straight to y, since what others hold of the row waits in their slots.
+inline std::int64_t first_owned(const Matrix& a, std::int64_t group) {
+    std::int64_t low = 0, high = a.rows; // row_ptr[low - 1] < group <= row_ptr[high]
+    while (low < high) {
+        const std::int64_t middle = low + (high - low) / 2;
+        if (a.row_ptr[middle] < group)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 // Calls body(first, last, y of the row, thread), which adds kept groups [first, last) of one row to y[0 .. n).
 template <class Real, class Body>
-void by_tasks(const Matrix& a, std::int64_t n, Real* y, int threads, const Body& body) {
+void by_tasks(const Matrix& a, std::int64_t n, Real* y, const lowrank::Added<Real>& added, int threads, const Body& body) {
     const std::int64_t tasks = count_tasks(a);
     const Scratch memory(2 * tasks * (n * static_cast<std::int64_t>(sizeof(Real)) + 8) + 8, 1);
     auto* slot_row = reinterpret_cast<std::int64_t*>(memory.part(0));
@@ -53,7 +68,10 @@ void by_tasks(const Matrix& a, std::int64_t n, Real* y, int threads, const Body&
             body(at, last, to, thread);
             at = last;
         }
+        const std::int64_t first = first_owned(a, task * a.groups.count / tasks);
+        added.rows(first, task + 1 == tasks ? a.rows : first_owned(a, end), y + first * n, thread);
     });
+    if (!tasks) added.rows(0, a.rows, y, 0);
     for (std::int64_t i = 0; i < 2 * tasks; ++i)
         if (slot_row[i] >= 0)
             for (std::int64_t c = 0; c < n; ++c) y[slot_row[i] * n + c] += slots[i * n + c];
@@ -61,12 +79,14 @@ void by_tasks(const Matrix& a, std::int64_t n, Real* y, int threads, const Body&
 
 // The usual way and the baseline: each thread owns one block of rows, however long they are.
 template <class Real, class Body>
-void by_rows(const Matrix& a, std::int64_t n, Real* y, int threads, const Body& body) {
+void by_rows(const Matrix& a, std::int64_t n, Real* y, const lowrank::Added<Real>& added, int threads, const Body& body) {
     parallel_chunks_by_thread(threads, threads, [&](std::int64_t share, int thread) {
-        for (std::int64_t row = share * a.rows / threads; row < (share + 1) * a.rows / threads; ++row) {
+        const std::int64_t first = share * a.rows / threads, past = (share + 1) * a.rows / threads;
+        for (std::int64_t row = first; row < past; ++row) {
             for (std::int64_t c = 0; c < n; ++c) y[row * n + c] = 0;
             if (a.row_ptr[row] < a.row_ptr[row + 1]) body(a.row_ptr[row], a.row_ptr[row + 1], y + row * n, thread);
         }
+        added.rows(first, past, y + first * n, thread);
     });
 }
 

@@ -1,19 +1,27 @@
-// Fused low-rank addition: Y[O, N] += L[O, r] (R[r, K] X[K, N]), row-major; R X stays in the cache.
-// Flops 2 r (O + K) N; bytes r (O + K) sizeof value + X + 2 Y.
+// Low-rank terms: Y[O, N] += L[O, r] (R[r, K] X[K, N]), row-major, alone or inside another family's product.
+// Flops 2 r (O + K) N; bytes those of the factors + X + Y (twice if alone).
 #pragma once
 
-#include <cstdint>
+#include "../quant/groups.hpp"
 
 namespace gossamer::lowrank {
 
-template <class Real>
-struct Matrix { // a view
-    std::int64_t rows, rank, cols;
-    const Real *left, *right;
+enum class Storage { float32, float64, bfloat16, codes };
+
+struct Factor { // a view
+    Storage storage;
+    std::int64_t rows, cols;
+    const void* values;          // rows in order; null for codes
+    std::int64_t groups_per_row; // of codes: groups_per_row * group >= cols
+    QuantisedGroups groups;
+};
+
+struct Term {
+    Factor left, right; // left.cols == right.rows, the rank
 };
 
 template <class Real>
-using Add = void (*)(const Matrix<Real>&, const Real* x, std::int64_t n, Real* y, int threads);
+using Add = void (*)(const Term&, const Real* x, std::int64_t n, Real* y, int threads);
 
 struct Table {
     Add<float> float32;

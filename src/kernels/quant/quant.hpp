@@ -2,6 +2,7 @@
 // Flops 2 O K N; bytes O K bits/8 + O K/group (2 + zero) + X + Y.
 #pragma once
 
+#include "../lowrank/lowrank.hpp"
 #include "groups.hpp"
 
 namespace gossamer::quant {
@@ -11,8 +12,8 @@ struct Matrix { // a view; groups_per_row * group >= cols, what is beyond cols c
     QuantisedGroups groups;
 };
 
-template <class Real>
-using Matmat = void (*)(const Matrix&, const Real* x, std::int64_t n, Real* y, int threads);
+template <class Real> // y = (W + term) x; `term` may be null
+using Matmat = void (*)(const Matrix&, const Real* x, std::int64_t n, Real* y, const lowrank::Term* term, int threads);
 
 struct Table {
     Matmat<float> float32, int8; // int8 rounds the activations in blocks of 32

@@ -2,6 +2,7 @@
 #include "../dispatch/dense.hpp"
 #include "../dispatch/parallel.hpp"
 #include "../dispatch/scratch.hpp"
+#include "../lowrank/term.inl"
 #include "dequantise.hpp"
 #include "multiply.hpp"
 #include "quant.hpp"
@@ -12,7 +13,7 @@ inline namespace GOSSAMER_ISA {
 // -- floating-point activations: unpack a panel of rows, then multiply as if it were dense -----------------------
 
 template <class Real>
-void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, int threads) {
+void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, const lowrank::Term* term, int threads) {
     const QuantisedGroups& w = a.groups;
     const std::int64_t width = a.groups_per_row * w.group;
     const std::int64_t cached = 256 * 1024 / static_cast<std::int64_t>(sizeof(Real)); // of the second-level cache
@@ -20,12 +21,14 @@ void matmat_float(const Matrix& a, const Real* x, std::int64_t n, Real* y, int t
     threads = worthwhile_threads(2 * a.rows * a.cols * n, threads);
     const std::int64_t panel_bytes = round_up(panel * width * static_cast<std::int64_t>(sizeof(Real)), 64);
     const Scratch scratch(panel_bytes + batch_bytes(w), threads);
+    const lowrank::Added<Real> added(term, x, n, threads);
     parallel_chunks_by_thread(ceil_div(a.rows, panel), threads, [&](std::int64_t at, int thread) {
         auto* weights = reinterpret_cast<Real*>(scratch.part(thread));
         auto* codes = reinterpret_cast<std::uint8_t*>(scratch.part(thread) + panel_bytes);
         const std::int64_t row = at * panel, rows = least(panel, a.rows - row);
         dequantise(w, row * a.groups_per_row, rows * a.groups_per_row, codes, weights);
         panel_times_matrix(weights, width, rows, a.cols, x, n, y + row * n, false);
+        added.rows(row, row + rows, y + row * n, thread);
     });
 }
 
@@ -160,7 +163,7 @@ private:
     bool direct_;
 };
 
-inline void matmat_int8(const Matrix& a, const float* x, std::int64_t n, float* y, int threads) {
+inline void matmat_int8(const Matrix& a, const float* x, std::int64_t n, float* y, const lowrank::Term* term, int threads) {
     const std::int64_t width = round_up(a.groups_per_row * a.groups.group, most(strip, block)) + strip;
     threads = worthwhile_threads(a.rows * a.cols * n, threads);
     const std::int64_t column_bytes = record_bytes(round_up(width, most(strip, block)));
@@ -170,13 +173,15 @@ inline void matmat_int8(const Matrix& a, const float* x, std::int64_t n, float* 
     round_columns(a, x, n, rounded, worthwhile_threads(8 * a.cols * n, threads));
     const Rows rows(a, rounded, n);
     const Scratch memory(Rows::bytes(a), threads);
+    const lowrank::Added<float> added(term, x, n, threads);
     constexpr std::int64_t rows_per_chunk = 32;
     parallel_chunks_by_thread(ceil_div(a.rows, rows_per_chunk), threads, [&](std::int64_t part, int thread) {
         const Workspace work = rows.workspace(memory.part(thread));
+        const std::int64_t first = part * rows_per_chunk, last = least(a.rows, first + rows_per_chunk);
         constexpr std::int64_t columns = 8; // records of 8 columns stay in the cache over the rows of a chunk
         for (std::int64_t c = 0; c < n; c += columns)
-            for (std::int64_t row = part * rows_per_chunk; row < least(a.rows, (part + 1) * rows_per_chunk); ++row)
-                rows.multiply(row, c, least(columns, n - c), work, y);
+            for (std::int64_t row = first; row < last; ++row) rows.multiply(row, c, least(columns, n - c), work, y);
+        added.rows(first, last, y + first * n, thread);
     });
 }
 

@@ -13,6 +13,7 @@ from gossamer._core.errors import ShapeError
 from gossamer.linalg.arithmetic.compound import CompoundMatrix, check_parts
 from gossamer.linalg.nearest.alternating import fit_sum
 from gossamer.linalg.operator import Structure, StructuredMatrix
+from gossamer.linalg.terms import low_rank_factors
 
 
 class SumMatrix(CompoundMatrix):
@@ -49,8 +50,16 @@ class SumMatrix(CompoundMatrix):
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         first, *rest = self.parts
-        y = np.array(first._multiply(x), dtype=x.dtype, order="C")
-        for part in rest:
+        if first.fuses_low_rank:
+            for i, part in enumerate(rest):
+                factors = low_rank_factors(part, x.shape[1])
+                if factors is not None:
+                    y = first._multiply(x, low_rank=factors)  # type: ignore[call-arg]
+                    return self._add_others(y, x, rest[:i] + rest[i + 1 :])
+        return self._add_others(np.array(first._multiply(x), dtype=x.dtype, order="C"), x, rest)
+
+    def _add_others(self, y: np.ndarray, x: np.ndarray, others: list[StructuredMatrix]) -> np.ndarray:
+        for part in others:
             part._add_product(y, x)
         return y
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gossamer._core.arrays import Array, to_numpy
 from gossamer._core.checks import check_int
-from gossamer._kernels import quant
+from gossamer._kernels import lowrank, quant
 from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
 from gossamer.linalg.operator import Plan, StructuredMatrix
@@ -25,6 +25,7 @@ class GroupQuantMatrix(StructuredMatrix):
     """
 
     structure: GroupQuant
+    fuses_low_rank = True
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -53,8 +54,14 @@ class GroupQuantMatrix(StructuredMatrix):
     def plan(self, n: int = 1) -> Plan:
         return native_plan(self, "quant.matmat", "packed codes", n, pays=unpacking_pays(n))
 
-    def matmul(self, x: np.ndarray, *, act: str = "fp32", threads: int | None = None) -> np.ndarray:
-        """``A @ x`` for x of shape (K, N) by the kernel, with ``act="int8"`` on inputs rounded to 8 bits."""
+    def matmul(
+        self, x: np.ndarray, *, act: str = "fp32", low_rank: Any = None, threads: int | None = None
+    ) -> np.ndarray:
+        """``A @ x`` for x of shape (K, N) by the kernel, with ``act="int8"`` on inputs rounded to 8 bits.
+
+        ``low_rank`` is None or the factors of a term that is added in the same pass (see
+        :func:`gossamer._kernels.lowrank.check`).
+        """
         f = self._arrays()
         return quant.matmat(
             f["qweight"],
@@ -64,11 +71,12 @@ class GroupQuantMatrix(StructuredMatrix):
             bits=self.structure.bits,
             group=self.structure.group,
             act=act,
+            low_rank=lowrank.native(low_rank),
             threads=threads,
         )
 
-    def _multiply(self, x: np.ndarray) -> np.ndarray:
-        return self.matmul(x)
+    def _multiply(self, x: np.ndarray, low_rank: Any = None) -> np.ndarray:
+        return self.matmul(x, low_rank=low_rank)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(factor) for name, factor in self.factors.items()}

@@ -10,7 +10,7 @@ import numpy as np
 from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
-from gossamer._kernels import gqs
+from gossamer._kernels import gqs, lowrank
 from gossamer.linalg.metric import check_metric, weighted_error
 from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
@@ -41,6 +41,7 @@ class GroupSparseQuantMatrix(StructuredMatrix):
     """
 
     structure: GroupSparseQuant
+    fuses_low_rank = True
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -102,7 +103,13 @@ class GroupSparseQuantMatrix(StructuredMatrix):
         return native_plan(self, "gqs.matmat", "packed codes of stored groups", n, pays=unpacking_pays(n))
 
     def matmul(
-        self, x: np.ndarray, *, act: str = "fp32", schedule: str = "task", threads: int | None = None
+        self,
+        x: np.ndarray,
+        *,
+        act: str = "fp32",
+        schedule: str = "task",
+        low_rank: Any = None,
+        threads: int | None = None,
     ) -> np.ndarray:
         """``A @ x`` by the kernel.
 
@@ -113,6 +120,8 @@ class GroupSparseQuantMatrix(StructuredMatrix):
             Multiply with ``x`` as it is, or rounded to 8 bits in blocks of 32.
         schedule : {"task", "row"}
             Share stored groups equally between threads, or rows.
+        low_rank : tuple of factors, optional
+            A term ``left right`` that is added in the same pass (see :func:`gossamer._kernels.lowrank.check`).
         threads : int, optional
             The result does not depend on it.
 
@@ -131,13 +140,14 @@ class GroupSparseQuantMatrix(StructuredMatrix):
             bits=self.structure.bits,
             group=self.structure.group,
             act=act,
+            low_rank=lowrank.native(low_rank),
             schedule=schedule,
             threads=threads,
         )
         return y[:, 0] if x.ndim == 1 else y
 
-    def _multiply(self, x: np.ndarray) -> np.ndarray:
-        return self.matmul(x)
+    def _multiply(self, x: np.ndarray, low_rank: Any = None) -> np.ndarray:
+        return self.matmul(x, low_rank=low_rank)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: to_numpy(factor) for name, factor in self.factors.items()}

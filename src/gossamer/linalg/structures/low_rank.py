@@ -88,11 +88,14 @@ class LowRankMatrix(StructuredMatrix):
         return y
 
     def _add_product(self, y: np.ndarray, x: np.ndarray) -> None:
-        left, right = self._wide("left", x.dtype), self._wide("right", x.dtype)
         if self._in_rows():
-            lowrank.add(y, left, right, x)
+            lowrank.add(y, self._native("left", x.dtype), self._native("right", x.dtype), x)
         else:
-            y += left @ (right @ x)
+            y += self._wide("left", x.dtype) @ (self._wide("right", x.dtype) @ x)
+
+    def _native(self, name: str, dtype: np.dtype) -> np.ndarray:
+        factor = self.factors[name]
+        return to_bits(factor) if self.structure.dtype == "bfloat16" else self._wide(name, dtype)
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
         return self._wide("right", y.dtype).T @ (self._wide("left", y.dtype).T @ y)
