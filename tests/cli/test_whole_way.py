@@ -210,8 +210,14 @@ def test_demo_goes_the_whole_way(tiny_llama, tiny_texts, recipes, tmp_path):
     assert 0.5 < found["relative_perplexity"] < 2
     assert [speed["label"] for speed in found["speeds"]] == ["base model, float32", "compressed"]
     assert len(found["curve"]) >= 4
-    assert any(point["name"] == "gqsa-w4s50" for point in found["curve"])
+    assert any(point["name"] == "gqsa-w4s50-oneshot" for point in found["curve"])
     assert len(found["samples"]) == 4
     page = (tmp_path / "demo" / "report.html").read_text()
-    for words in ("The trade-off", "Layer by layer", "answered twice", "base model, float32", "gqsa-w4s50"):
+    for words in (
+        "The trade-off",
+        "Layer by layer",
+        "answered twice",
+        "base model, float32",
+        "gqsa-w4s50-oneshot",
+    ):
         assert words in page

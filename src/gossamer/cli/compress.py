@@ -48,6 +48,12 @@ def run(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write an HTML report to this file.")
     ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            "--stages", help="Training instead of the recipe's: bqpo,e2e-oqp, one of them, or none."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes.")] = 0,
     threads: Threads = None,
     as_json: Json = False,
@@ -55,19 +61,23 @@ def run(
     """Compress a model.
 
     A budget (--max-loss, --target-size) decides which layer gets which format; a recipe without one says so itself.
-    An interrupted run is continued with --resume and gives the same bytes.
+    An interrupted run is continued with --resume and gives the same bytes. Recipes with stages train what they
+    fitted, which takes an hour rather than minutes; --stages none leaves that out.
     """
     from gossamer._core.threads import set_threads
     from gossamer.cli.texts import calibration_text, evaluation_text
-    from gossamer.compress import compress, load_model
+    from gossamer.compress import compress, load_model, load_recipe
 
     set_threads(threads)
     text, text_name = calibration_text(calib)
     held_out, held_out_name = (None, "") if evaluate is None else evaluation_text(evaluate)
+    chosen = load_recipe(recipe)
+    if stages is not None:
+        chosen = replace(chosen, stages=() if stages == "none" else tuple(stages.split(",")))
     with progress_bar() as progress:
         result = compress(
             load_model(model),
-            recipe,
+            chosen,
             text,
             out=out,
             resume=resume,

@@ -4,10 +4,13 @@ from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["allocate", "calibrate", "export", "methods", "models", "report"],
+    submodules=["allocate", "calibrate", "export", "finetune", "methods", "models", "report"],
     attributes={
         "calibrate": ["calibration_windows", "perplexity"],
         "export": ["export_compressed_tensors", "export_transformers"],
+        "finetune.gqsa": ["GQSAConfig", "bqpo", "e2e_oqp", "gqsa"],
+        "finetune.settings": ["Training"],
+        "methods.groups": ["group_mask", "group_saliency"],
         "models": ["SourceModel", "load_model"],
         "pipeline": ["compress"],
         "recipe": ["Budget", "Recipe", "list_recipes", "load_recipe"],

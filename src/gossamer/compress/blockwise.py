@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from gossamer.compress.calibrate.statistics import Statistics, collect, collect_examples
 from gossamer.compress.calibrate.stream import Stream, open_stream, swapped
 from gossamer.compress.calibrate.table import Table
+from gossamer.compress.methods.groups import share_density
 from gossamer.compress.methods.layer import Fitted, fit_layer
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.recipe import Recipe
@@ -20,6 +22,18 @@ _MOMENTS = 1 << 25
 """Entries of second moments that a module without known blocks may hold at a time (256 MB of doubles)."""
 
 Fit = Callable[[str, np.ndarray, Rule, "Statistics | None"], Fitted]
+
+
+class BlockFit(Protocol):
+    """What fits the layers of a block together."""
+
+    def fit(
+        self, index: int, rules: Mapping[str, Rule], moments: Statistics | None, tell: Callable[[str], None]
+    ) -> dict[str, Fitted]:
+        """Fit block ``index``; blocks are asked for in order, but for those that an earlier run finished."""
+
+    def passed(self, index: int, weights: Mapping[str, np.ndarray]) -> None:
+        """Block ``index`` is finished, now or in an earlier run: these are its dense weights."""
 
 
 class StatisticsSource(Protocol):
@@ -36,10 +50,15 @@ class StreamStatistics:
     """Statistics of windows that walk along, behind compressed blocks or behind the base model's."""
 
     def __init__(
-        self, source: SourceModel, ids: np.ndarray, compressed: bool, table: Table | None = None
+        self,
+        source: SourceModel,
+        ids: np.ndarray,
+        compressed: bool,
+        table: Table | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self._source, self._compressed, self._at = source, compressed, -1
-        self._stream: Stream = open_stream(source, ids, table if compressed else None)
+        self._stream = stream or open_stream(source, ids, table if compressed else None)
 
     def get(self, index: int) -> Statistics:
         self._at = index
@@ -108,6 +127,7 @@ def compress_blocks(
     base: Stream | None = None,
     compressed: Stream | None = None,
     fit: Fit = fit_layer,
+    trainer: BlockFit | None = None,
 ) -> None:
     """Fit every linear layer by a concrete recipe, part by part, and keep each finished part on disk.
 
@@ -127,6 +147,8 @@ def compress_blocks(
         Evaluation windows that walk through the base model and through the compressed one.
     fit : callable
         What fits a layer.
+    trainer : BlockFit, optional
+        Fits whole blocks instead.
 
     Notes
     -----
@@ -135,16 +157,18 @@ def compress_blocks(
     for index, paths in enumerate(parts(source)):
         if index >= work.done:
             moments = statistics.get(index)
-            work.save_block(
-                index,
-                {
-                    path: fit(path, source.weight(path).detach().numpy(), recipe.rule(path), moments)
-                    for path in paths
-                },
-            )
+            weights = {path: source.weight(path).detach().numpy() for path in paths}
+            rules = share_density({path: recipe.rule(path) for path in paths}, weights, moments)
+            if trainer is not None:
+                fitted = trainer.fit(index, rules, moments, partial(step, index))
+            else:
+                fitted = {path: fit(path, weights[path], rules[path], moments) for path in paths}
+            work.save_block(index, fitted)
         block = work.load_block(index)
         weights = {path: block[path].matrix.to_dense() for path in paths}
         statistics.passed(index, weights)
+        if trainer is not None:
+            trainer.passed(index, weights)
         if base is not None:
             base.advance(source.module.get_submodule(source.blocks[index]))
         if compressed is not None:

@@ -32,6 +32,8 @@ from gossamer.compress.calibrate.windows import (
     split_windows,
     windows_hash,
 )
+from gossamer.compress.finetune.bqpo import BlockTrainer
+from gossamer.compress.finetune.stages import perplexity_of, tune_layers
 from gossamer.compress.methods.embedding import fit_embeddings
 from gossamer.compress.methods.layer import fit_layer
 from gossamer.compress.models.huggingface import import_architectures
@@ -120,11 +122,11 @@ def compress(
         step(1, source.name)
     chosen = _with_budget(load_recipe(recipe), target_size, max_loss)
     _check_out(Path(out), resume or overwrite)
-    ids, held_out = _windows(source, chosen, calibration)
+    ids, held_out, more = _windows(source, chosen, calibration)
     identity = {
         "model": source.content_hash,
         "recipe": chosen.hash,
-        "calibration": windows_hash(ids) if ids is not None else "",
+        "calibration": windows_hash(ids if more is None else more) if ids is not None else "",
         "seed": seed,
     }
     if chosen.default is not None:
@@ -151,21 +153,41 @@ def compress(
         base = compressed = None
         if evaluated is not None:
             base, compressed = open_stream(source, evaluated), open_stream(source, evaluated, table)
+        trainer = None
+        if "bqpo" in chosen.stages:
+            assert ids is not None
+            trainer = BlockTrainer(
+                source, ids, held_out, chosen.training, folder=work.path, table=table, seed=seed
+            )
         with reporter.stage("compress", len(parts(source))) as step, work.writing():
             compress_blocks(
                 source,
                 chosen,
-                _statistics(source, chosen, ids, table, allocation),
+                _statistics(source, chosen, ids, table, allocation, trainer),
                 work,
                 step,
                 base=base,
                 compressed=compressed,
                 fit=allocation.fit if allocation is not None else fit_layer,
+                trainer=trainer,
             )
         before = math.exp(base.loss()) if base is not None else None
         after = math.exp(min(compressed.loss(tables), 700.0)) if compressed is not None else None
+        layers = work.load_all()
+        training: dict[str, Any] = {}
+        if trainer is not None:
+            training["bqpo"] = {"perplexity": after, "blocks": trainer.history()}
+        if "e2e-oqp" in chosen.stages:
+            assert more is not None
+            settings = chosen.training
+            with reporter.stage("e2e-oqp", settings.tune_steps) as step, work.writing():
+                layers, training["e2e-oqp"] = tune_layers(
+                    source, layers, more, settings, work, step, held_out=held_out, tables=tables, seed=seed
+                )
+            if evaluated is not None:
+                after = perplexity_of(source, layers, evaluated, tables)
     parameters, base_nbytes = source.parameters, source.nbytes
-    del tables, table, base, compressed
+    del tables, table, base, compressed, trainer
     arrays = remaining(source, embeddings)
     if (
         source is not model and source.source_nbytes
@@ -173,7 +195,6 @@ def compress(
         arrays = {name: array.copy() for name, array in arrays.items()}
         source.module = None
     memory.give_back()
-    layers = work.load_all()
     figures: dict[str, Any] = {"bits_per_weight": linear_bits(layers)}
     if evaluated is not None:
         figures |= {"base_perplexity": before, "perplexity": after, "window": window, "windows": windows}
@@ -214,6 +235,7 @@ def compress(
             "calibration_length": 0 if ids is None else int(ids.shape[1]),
             "calibrated_on": _title(calibration),
             "head": chosen.head,
+            **({"stages": list(chosen.stages), "training": training} if training else {}),
         },
     )
 
@@ -235,28 +257,42 @@ def _with_budget(recipe: Recipe, target_size: str | int | None, max_loss: str | 
     return replace(recipe, budget=budget)
 
 
-def _windows(source: SourceModel, recipe: Recipe, text: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Windows to calibrate on, and, for budgets, further ones to check on."""
+def _windows(
+    source: SourceModel, recipe: Recipe, text: Any
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Windows to calibrate on, further ones to check budgets and epochs on, and those of end-to-end training."""
     if source.kind == "module":
-        if recipe.options:
-            raise ArgumentError(f"{source.name}: budgets need a language model, whose loss is known")
-        return None, None
+        if recipe.options or recipe.stages:
+            raise ArgumentError(
+                f"{source.name}: budgets and stages need a language model, whose loss is known"
+            )
+        return None, None, None
     if text is None:
-        if recipe.options or needs_statistics(source, recipe):
+        if recipe.options or recipe.stages or needs_statistics(source, recipe):
             raise ArgumentError(
                 f"calibration=None: recipe {recipe.name!r} weighs errors by inputs and needs a text"
             )
-        return None, None
-    plan = recipe.calibration
+        return None, None, None
+    plan, held_out = recipe.calibration, None
     length = min(plan.length, source.context or plan.length)
-    if not plan.held_out:
-        return calibration_windows(text, source.tokenizer, length, plan.windows), None
-    both = calibration_windows(text, source.tokenizer, length, plan.windows + plan.held_out)
-    return split_windows(both, plan.held_out)
+    end_to_end = "e2e-oqp" in recipe.stages
+    wanted = max(plan.windows, recipe.training.tune_windows) if end_to_end else plan.windows
+    ids = calibration_windows(text, source.tokenizer, length, wanted + plan.held_out)
+    if plan.held_out:
+        ids, held_out = split_windows(ids, plan.held_out)
+    if not end_to_end:
+        return ids, held_out, None
+    chosen = (np.arange(plan.windows) * (wanted / plan.windows)).astype(int)
+    return ids[chosen], held_out, ids[: recipe.training.tune_windows]
 
 
 def _statistics(
-    source: SourceModel, recipe: Recipe, ids: np.ndarray | None, table: Any, allocation: Allocation | None
+    source: SourceModel,
+    recipe: Recipe,
+    ids: np.ndarray | None,
+    table: Any,
+    allocation: Allocation | None,
+    trainer: BlockTrainer | None,
 ) -> StatisticsSource:
     if allocation is not None:
         return allocation.statistics
@@ -264,7 +300,8 @@ def _statistics(
         return ExampleStatistics(source) if needs_statistics(source, recipe) else NoStatistics()
     if ids is None:
         return NoStatistics()
-    return StreamStatistics(source, ids, recipe.calibration.stream == "compressed", table)
+    stream = trainer.inputs if trainer is not None else None
+    return StreamStatistics(source, ids, recipe.calibration.stream == "compressed", table, stream)
 
 
 def _check_out(out: Path, replacing: bool) -> None:

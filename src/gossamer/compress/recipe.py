@@ -19,6 +19,7 @@ from typing import Any
 
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, FormatError, unknown_choice
+from gossamer.compress.finetune.settings import Training, check_stages
 from gossamer.compress.rule import Override, Rule, check_keys, read_override, read_rule
 
 HEADS = ("keep", "w8", "w4", "auto")
@@ -79,6 +80,10 @@ class Recipe:
         What an allocation may choose from, per layer.
     budget : Budget or None
         The budget used where the caller gives none.
+    stages : tuple of {"bqpo", "e2e-oqp"}
+        Training after the fit: of each block, and of all scales and zeros end to end.
+    training : Training
+        Settings of the stages.
     """
 
     name: str
@@ -89,9 +94,18 @@ class Recipe:
     calibration: Calibration = field(default_factory=Calibration)
     options: tuple[Rule, ...] = ()
     budget: Budget | None = None
+    stages: tuple[str, ...] = ()
+    training: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
         check_choice("head", self.head, HEADS)
+        object.__setattr__(self, "stages", check_stages(self.stages))
+        if self.stages and self.options:
+            raise ArgumentError(f"recipe {self.name!r}: stages train a [default] rule, not [[option]] rules")
+        if self.stages and self.calibration.stream != "compressed":
+            raise ArgumentError(f"recipe {self.name!r}: stages need calibration stream = 'compressed'")
+        if "bqpo" in self.stages and not self.calibration.held_out:
+            raise ArgumentError(f"recipe {self.name!r}: stage 'bqpo' needs calibration held_out >= 1")
         if (self.default is None) == (not self.options):
             raise ArgumentError(
                 f"recipe {self.name!r}: expected a [default] rule or [[option]] rules, one of both"
@@ -120,6 +134,8 @@ class Recipe:
     def to_config(self) -> dict[str, Any]:
         """The recipe as plain values; :meth:`from_config` reads them back."""
         config: dict[str, Any] = {"name": self.name, "summary": self.summary, "head": self.head}
+        if self.stages:
+            config["stages"] = list(self.stages)
         config["calibration"] = {f.name: getattr(self.calibration, f.name) for f in fields(Calibration)}
         if self.budget is not None:
             config["budget"] = {
@@ -127,6 +143,8 @@ class Recipe:
                 for f in fields(Budget)
                 if getattr(self.budget, f.name) is not None
             }
+        if self.stages or self.training != Training():
+            config["training"] = {f.name: getattr(self.training, f.name) for f in fields(Training)}
         if self.default is not None:
             config["default"] = self.default.to_config()
         if self.overrides:
@@ -145,7 +163,7 @@ class Recipe:
             For unknown keys (naming the nearest known one) and values outside their range.
         """
         known = ["name", "summary", "default", "head", "override", "calibration", "option", "budget"]
-        check_keys("recipe key", config, known)
+        check_keys("recipe key", config, [*known, "stages", "training"])
         title = str(config.get("name", name))
         try:
             return cls(
@@ -157,6 +175,8 @@ class Recipe:
                 calibration=Calibration(**_table(config, "calibration", Calibration)),
                 options=tuple(read_rule(table) for table in _tables(config, "option")),
                 budget=_budget(config) if "budget" in config else None,
+                stages=config.get("stages", ()),
+                training=Training(**_table(config, "training", Training)),
             )
         except ArgumentError as error:
             raise type(error)(f"recipe {title!r}: {error}") from None
@@ -171,7 +191,7 @@ class Recipe:
         """The recipe as the text of a TOML file that :func:`load_recipe` reads."""
         lines = []
         for key, value in self.to_config().items():
-            if isinstance(value, list):
+            if isinstance(value, list) and isinstance(value[0], dict):
                 for table in value:
                     lines += ["", f"[[{key}]]", *(f"{k} = {_toml(v)}" for k, v in table.items())]
             elif isinstance(value, dict):

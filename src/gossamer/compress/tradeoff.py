@@ -12,6 +12,7 @@ from gossamer.compress.calibrate.statistics import collect
 from gossamer.compress.calibrate.stream import open_stream, swapped
 from gossamer.compress.calibrate.windows import calibration_windows, evaluation_windows
 from gossamer.compress.methods.embedding import fit_embeddings
+from gossamer.compress.methods.groups import share_density
 from gossamer.compress.methods.layer import fit_layer
 from gossamer.compress.models.load import load_model
 from gossamer.compress.progress import Reporter
@@ -66,6 +67,11 @@ def tradeoff(
             raise ArgumentError(
                 f"recipe {plan.name!r} is allocated by a budget: pass the recipe.toml it was made into"
             )
+        if plan.stages:
+            raise ArgumentError(
+                f"recipe {plan.name!r} trains what it fits, which a curve does not: compress with it, "
+                "or pass the same recipe without stages"
+            )
     evaluated = evaluation_windows(evaluation, source.tokenizer, window, windows)
     wanted = any(needs_statistics(source, plan) for plan in plans)
     if wanted and calibration is None:
@@ -86,8 +92,10 @@ def tradeoff(
             moments = collect(source, block, inputs, advance=True) if inputs is not None else None
             for number, plan in enumerate(plans):
                 weights = {}
-                for path, layer in source.linears(block).items():
-                    fitted = fit_layer(path, layer.weight.detach().numpy(), plan.rule(path), moments)
+                originals = {p: layer.weight.detach().numpy() for p, layer in source.linears(block).items()}
+                rules = share_density({path: plan.rule(path) for path in originals}, originals, moments)
+                for path, original in originals.items():
+                    fitted = fit_layer(path, original, rules[path], moments)
                     weights[path] = fitted.matrix.to_dense()
                     sizes[number] += fitted.row.nbytes
                 with swapped(source, weights):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +36,7 @@ class Stream:
         The other arguments with which the model calls its blocks (positions, masks), one a chunk.
     """
 
-    def __init__(self, source: SourceModel, ids: np.ndarray, chunks: list, calls: list) -> None:
+    def __init__(self, source: SourceModel, ids: np.ndarray, chunks: MutableSequence, calls: list) -> None:
         self.source, self.ids, self.chunks, self.calls = source, ids, chunks, calls
 
     def run(self, block: torch.nn.Module, index: int, hidden: torch.Tensor | None = None) -> torch.Tensor:
@@ -91,7 +91,14 @@ class Stream:
         return (largest + total.log() - picked).reshape(len(self.ids), -1).mean(dim=1).numpy()
 
 
-def open_stream(source: SourceModel, ids: np.ndarray, table: Table | None = None) -> Stream:
+def open_stream(
+    source: SourceModel,
+    ids: np.ndarray,
+    table: Table | None = None,
+    *,
+    batch: int = 0,
+    chunks: MutableSequence | None = None,
+) -> Stream:
     """Run everything before the first block and keep what the first block is called with.
 
     Parameters
@@ -102,6 +109,10 @@ def open_stream(source: SourceModel, ids: np.ndarray, table: Table | None = None
         Tokens.
     table : Table, optional
         Replaces the token embedding.
+    batch : int
+        Windows of a chunk; 0 for as many as ``CHUNK`` tokens.
+    chunks : MutableSequence, optional
+        An empty list that holds the hidden states.
     """
     if source.kind == "module":
         raise UnsupportedError(f"{source.name}: expected a Llama or BERT model, whose blocks are known")
@@ -124,15 +135,16 @@ def open_stream(source: SourceModel, ids: np.ndarray, table: Table | None = None
     if table is not None:  # only the rows that occur, and tokens counted among them
         used, feed = np.unique(ids, return_inverse=True)
         feed, weights = feed.reshape(ids.shape), {source.embeddings[0]: table.rows(used)}
-    chunks, calls = [], []
-    step = max(1, CHUNK // ids.shape[1])
+    chunks = [] if chunks is None else chunks
+    calls: list[tuple] = []
+    step = batch or max(1, CHUNK // ids.shape[1])
     hook = first.register_forward_pre_hook(catch, with_kwargs=True)
     try:
         with source.evaluating(), swapped(source, weights):
             for start in range(0, len(ids), step):
-                batch = torch.from_numpy(np.ascontiguousarray(feed[start : start + step]))
+                tokens = torch.from_numpy(np.ascontiguousarray(feed[start : start + step]))
                 try:
-                    runner(input_ids=batch, **({"use_cache": False} if source.kind == "llama" else {}))
+                    runner(input_ids=tokens, **({"use_cache": False} if source.kind == "llama" else {}))
                 except _Reached:
                     args, kwargs = seen.pop()
                     kwargs = dict(kwargs)

@@ -45,6 +45,13 @@ def fit_layer(path: str, W: np.ndarray, rule: Rule, statistics: Statistics | Non
         matrix = rule.structure.project(W, metric=metric)
         if rule.compensate:
             matrix = matrix + LowRank(rule.compensate).project(W - matrix.to_dense(), metric=metric)
+    return measured(path, W, rule, matrix, statistics)
+
+
+def measured(
+    path: str, W: np.ndarray, rule: Rule, matrix: StructuredMatrix, statistics: Statistics | None
+) -> Fitted:
+    """``matrix``, which stands for the weight ``W`` of the layer at ``path``, with what to report of it."""
     dense = matrix.to_dense()
     row = LayerRow(
         module=path,

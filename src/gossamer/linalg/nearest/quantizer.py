@@ -142,8 +142,8 @@ class Grid:
         self, low: np.ndarray, high: np.ndarray, floor: float
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if self.symmetric:
-            return _half(np.maximum(-low, high) / (2 ** (self.bits - 1) - 1), floor), None
-        scale = _half((high - low) / self.top, floor)
+            return round_scale(np.maximum(-low, high) / (2 ** (self.bits - 1) - 1), floor), None
+        scale = round_scale((high - low) / self.top, floor)
         if self.zero == "float":
             with np.errstate(over="ignore"):
                 return scale, _representable((-low).astype(np.float16))
@@ -251,8 +251,8 @@ def _zero_dtype(grid: Grid) -> type:
     return np.uint8 if grid.zero == "int" else np.float16
 
 
-def _half(scale: np.ndarray, floor: float) -> np.ndarray:
-    """Round scales to positive float16 values."""
+def round_scale(scale: np.ndarray, floor: float) -> np.ndarray:
+    """Round scales to float16 values that are at least ``floor`` and positive, upwards where they are tiny."""
     scale = np.maximum(scale, floor)
     with np.errstate(over="ignore"):
         half = _representable(scale.astype(np.float16))

@@ -12,24 +12,15 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import gqs, lowrank
 from gossamer.linalg.metric import check_metric, weighted_error
+from gossamer.linalg.nearest.groups import GROUP_METRICS, GROUP_SCOPES, group_mask, group_saliency
 from gossamer.linalg.nearest.obs import nearer, sweep
 from gossamer.linalg.nearest.quantizer import Grid, SweepQuantizer, check_group, scale_floor, to_groups
-from gossamer.linalg.nearest.selection import (
-    KINDS,
-    SCOPES,
-    block_means,
-    count_kept,
-    expand_blocks,
-    group_losses,
-    keep_largest,
-    saliency,
-)
+from gossamer.linalg.nearest.selection import count_kept, expand_blocks
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.packed import factor_names, pack_groups, storage_bits, unpack_groups
 from gossamer.linalg.plans import native_plan, unpacking_pays
 from gossamer.linalg.structure import Structure
 
-SALIENCIES = (*KINDS, "sweep")
 STARTS = ("auto", "mask", "obs")
 
 
@@ -167,8 +158,9 @@ class GroupSparseQuant(Structure):
         Fraction of groups kept.
     symmetric, zero, clip
         The grid, as in :class:`GroupQuant`.
-    scope : {"matrix", "row"}
-        Rank the groups of the whole matrix, or of each row.
+    scope : {"matrix", "row", "block"}
+        Rank the groups of the whole matrix, of each row, or of all matrices of a transformer block, which is up to
+        those who compress the block: a matrix alone is a block of one.
     saliency : {"auto", "magnitude", "wanda", "obs", "hessian", "sweep"}
         Score of an entry; groups are ranked by its mean. ``"sweep"`` scores a whole group by what its loss
         costs after the columns to the right have replied. ``"auto"`` is magnitude without a metric, sweep
@@ -206,8 +198,8 @@ class GroupSparseQuant(Structure):
     def __post_init__(self) -> None:
         check_int("group", self.group, low=1)
         check_float("density", self.density, low=0, high=1, closed="right")
-        check_choice("scope", self.scope, SCOPES)
-        check_choice("saliency", self.saliency, SALIENCIES)
+        check_choice("scope", self.scope, GROUP_SCOPES)
+        check_choice("saliency", self.saliency, GROUP_METRICS)
         check_choice("start", self.start, STARTS)
         _ = self.grid
 
@@ -283,16 +275,15 @@ class GroupSparseQuant(Structure):
             return nearer(W, metric, self._swept(W, metric), self._masked(W, metric))
         return self._swept(W, metric) if self.start == "obs" else self._masked(W, metric)
 
+    def scores(self, W: np.ndarray, metric: np.ndarray | None, auto: str = "sweep") -> np.ndarray:
+        """What ranks the groups of ``W``, shape (O, ceil(K / group)); ``auto`` is what ``"auto"`` means."""
+        kind = auto if self.saliency == "auto" else self.saliency
+        return group_saliency(W, metric, group_size=self.group, metric=kind)
+
     def _keep(self, W: np.ndarray, metric: np.ndarray | None, auto: str) -> np.ndarray:
         """Mask (O, ceil(K / group)) of the groups with the largest mean score."""
-        kind = auto if self.saliency == "auto" else self.saliency
-        if kind == "sweep" and metric is not None and metric.ndim == 2:
-            widths = np.minimum(self.group, W.shape[1] - np.arange(0, W.shape[1], self.group))
-            scores = group_losses(W, metric, self.group) / widths
-        else:
-            # a sweep without correlations is Wanda
-            scores = block_means(saliency(W, metric, "auto" if kind == "sweep" else kind), (1, self.group))
-        return keep_largest(scores, self.density, self.scope)
+        mask: np.ndarray = group_mask(self.scores(W, metric, auto), 1 - self.density, scope=self.scope)
+        return mask
 
     def _masked(self, W: np.ndarray, metric: np.ndarray | None) -> GroupSparseQuantMatrix:
         """Drop groups and round the others to nearest."""
