@@ -135,8 +135,17 @@ def test_low_rank_is_added_to_any_matrix():
     np.testing.assert_allclose(linear.matmat(A, x), (W + left @ right) @ x, rtol=1e-4, atol=1e-3)
 
 
+def test_group_sparse_keeps_the_zero_of_a_group_with_scale_zero():
+    (row_ptr, col, q, scale, zero), _ = group_sparse(5, 64, 4, 16, "float", density=1)
+    scale[:] = 0
+    A = linear.group_sparse_quant(row_ptr, col, q, scale, zero, cols=64, bits=4, group=16)
+    W = np.zeros((5, 4, 16))
+    W[np.repeat(np.arange(5), np.diff(row_ptr)), col] = -zero.astype(np.float64)[:, None]
+    assert_product(A, W.reshape(5, 64))
+
+
 def test_hostile_factors_are_refused():
-    (row_ptr, col, q, scale, zero), _ = group_sparse(6, 64, 4, 16, "int")
+    (row_ptr, col, q, scale, zero), _ = group_sparse(6, 64, 4, 16, "int", density=1)
     good = {"row_ptr": row_ptr, "col": col, "qweight": q, "scale": scale, "zero": zero}
 
     def build(**changes):

@@ -90,7 +90,6 @@ int Step::begin(int phase) noexcept {
         case norm_mlp: return each_token(&Step::norm_feed_forward);
         case gate: return p.gate.finishing() || p.up.finishing() ? p.gate.main_tasks() + p.up.main_tasks() : p.gate.ranges();
         case gate_low: return p.gate.finishing() || p.up.finishing() ? p.gate.ranges() : 0;
-        case quantise: return c_.int8 ? each_token(&Step::quantise_inner) : 0;
         case down: return p.down.main_tasks();
         default: return p.down.finishing() ? p.down.ranges() : 0;
     }
@@ -177,8 +176,6 @@ void Step::norm_head(int wanted) {
     ops().rms_norm(hidden_.as<float>() + token * c_.hidden, model_.norm.data(), c_.hidden, c_.eps, last_.x(wanted));
     last_.quantise(wanted);
 }
-
-void Step::quantise_inner(int token) { inner_.quantise(token); }
 
 void Step::rotate_and_put(int token) {
     const int half = c_.head_dim / 2, position = tokens_[token].position;
@@ -294,6 +291,7 @@ void Step::finish_gate(int task) {
     const int first = p.gate.first_row(task), rows = p.gate.last_row(task) - first;
     for (std::int64_t token = 0; token < count_; ++token)
         ops().swiglu(inner_.x(0) + token * c_.inner + first, up_.as<float>() + token * c_.inner + first, rows);
+    for (int token = 0; token < count_; ++token) inner_.quantise(token, first, first + rows);
 }
 
 void Step::keep_best(int task) {

@@ -30,7 +30,7 @@ public:
     std::size_t bytes() const { return bytes_; }
 
 private:
-    enum Stage { norm, qkv, qkv_low, rotate, attend, combine, out, out_low, norm_mlp, gate, gate_low, quantise, down, down_low, stages };
+    enum Stage { norm, qkv, qkv_low, rotate, attend, combine, out, out_low, norm_mlp, gate, gate_low, down, down_low, stages };
     struct Tile { // tokens of one cache that attention takes together
         int first, count;
     };
@@ -45,7 +45,6 @@ private:
     void rotate_and_put(int token);
     void combine_heads(int token);
     void norm_feed_forward(int token);
-    void quantise_inner(int token);
     void norm_head(int token);
     void attend_task(int task);
     void run_three(int task);

@@ -5,9 +5,12 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
 
 #include <nanobind/stl/optional.h>
 
@@ -132,8 +135,12 @@ void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bo
     }
     const Activation view = buffer.view(static_cast<int>(tokens));
     OneProduct program(a, view, y.data());
-    Pool pool(threads);
-    pool.execute(program);
+    static std::mutex one_at_a_time; // threads are kept between calls: starting them takes longer than a product
+    static std::unique_ptr<Pool> pool;
+    static long owner = 0;
+    std::lock_guard lock(one_at_a_time);
+    if (!pool || pool->threads() != threads || owner != getpid()) pool = std::make_unique<Pool>(threads), owner = getpid();
+    pool->execute(program);
 }
 
 } // namespace

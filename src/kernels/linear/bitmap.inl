@@ -9,7 +9,7 @@ inline namespace GOSSAMER_ISA {
 // Sixteen values, those whose bit is set taken from p in order, zero elsewhere.
 GOSSAMER_INLINE v16f expand(std::uint32_t bits, const float* p) {
 #if defined(__AVX512F__)
-    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), _mm512_loadu_ps(p));
+    return (v16f)_mm512_maskz_expandloadu_ps(static_cast<__mmask16>(bits), p);
 #else
     v16f v{};
     for (; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = *p++;

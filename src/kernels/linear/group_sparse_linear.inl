@@ -1,4 +1,4 @@
-// The prepared group-sparse matrix: repacking, one token by slabs, many tokens by dense panels of 16 rows.
+// The prepared group-sparse matrix: repacking, one token by units, many tokens by dense panels of 16 rows.
 #pragma once
 
 #include "group_sparse.inl"
@@ -8,209 +8,183 @@ inline namespace GOSSAMER_ISA {
 
 template <int Bits, Zero Z>
 class GroupSparse final : public Linear {
-public:
-    static constexpr int slabs_per_unit = unit_rows / 4, step_bytes = 8 * Bits;
+    using R = Record<Bits, Z>;
 
+public:
     GroupSparse(int rows, int cols, const GroupSparseQuant& from)
         : Linear(rows, cols, Bits == 8 ? "group-sparse-int8" : "group-sparse-int4"), middle_(1 << (from.codes.bits - 1)),
-          slabs_(sizeof(Slab) * units() * slabs_per_unit), order_(sizeof(std::int32_t) * units() * unit_rows) {
-        Slab* slabs = slabs_.as<Slab>();
-        std::int32_t* order = order_.as<std::int32_t>();
-        std::int64_t steps = 0;
+          halves_((cols + 15) / 16), start_(sizeof(std::int64_t) * (units() + 1)) {
+        std::int64_t bytes = 0;
         for (int unit = 0; unit < units(); ++unit) {
-            std::int32_t* mine = order + unit * unit_rows;
-            int length[unit_rows];
-            for (int i = 0; i < unit_rows; ++i) { // insertion sort: stable, longest first; missing rows come last
-                const int row = unit * unit_rows + i;
-                const int own = row < rows ? sixteens(from, row) : -1;
-                int at = i;
-                for (; at > 0 && length[at - 1] < own; --at) length[at] = length[at - 1], mine[at] = mine[at - 1];
-                length[at] = own;
-                mine[at] = row;
-            }
-            for (int s = 0; s < slabs_per_unit; ++s) {
-                slabs[unit * slabs_per_unit + s] = {steps, length[4 * s] < 0 ? 0 : length[4 * s]};
-                steps += slabs[unit * slabs_per_unit + s].steps;
-            }
+            start_.as<std::int64_t>()[unit] = bytes;
+            std::int64_t kept = 0;
+            each_part(from, unit, [&](int, int, std::int64_t, int) { ++kept; });
+            bytes += 4 * static_cast<std::int64_t>(halves_) + R::bytes * kept;
         }
-        codes_ = Buffer(static_cast<std::size_t>(steps) * step_bytes);
-        col_ = Buffer(8 * static_cast<std::size_t>(steps));
-        scale_ = Buffer(8 * static_cast<std::size_t>(steps));
-        if (Z != Zero::middle) zero_ = Buffer((Z == Zero::real ? 8 : 4) * static_cast<std::size_t>(steps));
-        Buffer unpacked(static_cast<std::size_t>(padded_group(from.codes)));
-        for (int at = 0; at < units() * unit_rows; ++at)
-            if (order[at] < rows) fill(from, order[at], slabs[at / 4].start, at % 4, unpacked.as<std::uint8_t>());
+        start_.as<std::int64_t>()[units()] = bytes;
+        stream_ = Buffer(static_cast<std::size_t>(bytes));
+        Buffer unpacked(static_cast<std::size_t>(padded_group(from.codes))), offsets(sizeof(std::int64_t) * halves_);
+        for (int unit = 0; unit < units(); ++unit)
+            fill(from, unit, unpacked.as<std::uint8_t>(), offsets.as<std::int64_t>());
     }
 
     void run(int first, int last, const Activation& x, float* y, std::int64_t stride) const override {
         for (int unit = first; unit < last; ++unit) {
             if (!x.q)
-                for (int i = 0; i < unit_rows; ++i) exact_row(unit * unit_rows + i, x, y, stride);
+                exact(unit, x, y, stride);
             else if (x.tokens >= 4)
                 panels(unit, x, y, stride);
             else
-                for (int token = 0; token < x.tokens; ++token) one_token(unit, x.token(token), y + token * stride);
+                for (int token = 0; token < x.tokens; ++token) {
+                    v16f out[2];
+                    sparse_unit<Bits, Z>(at(unit), halves_, middle_, x.token(token), out);
+                    for (int part = 0; part < 2; ++part) {
+                        const int row = unit * unit_rows + 16 * part;
+                        if (row < rows) store_some(y + token * stride + row, out[part], rows - row);
+                    }
+                }
         }
     }
 
     void row(int index, float* out) const override {
         std::memset(out, 0, sizeof(float) * cols);
-        int at = index / unit_rows * unit_rows;
-        while (order_.as<std::int32_t>()[at] != index) ++at;
-        const Slab& slab = slabs_.as<Slab>()[at / 4];
-        for (int i = 0; i < slab.steps; ++i) {
-            const std::int64_t slot = 4 * (slab.start + i) + at % 4;
-            const int col = col_.as<std::uint16_t>()[slot];
-            if (scale_.as<float16>()[slot] == 0) continue; // padding
-            const v16f w = weights(slab.start + i, at % 4);
-            for (int k = col; k < smaller(col + 16, cols); ++k) out[k] = w[k - col];
-        }
+        each_kept(index / unit_rows, [&](int half, int row, const Kept& kept) {
+            if (row == index % unit_rows) dequantise(kept, out + 16 * half, smaller(16, cols - 16 * half));
+        });
     }
 
-    std::size_t bytes() const override { return codes_.size() + col_.size() + scale_.size() + zero_.size(); }
+    std::size_t bytes() const override { return stream_.size(); }
 
 private:
-    // Groups of 16 that row holds, parts that lie wholly behind the last column left out.
-    int sixteens(const GroupSparseQuant& from, int row) const {
-        int count = 0;
-        for (int g = from.row_ptr[row]; g < from.row_ptr[row + 1]; ++g)
-            count += smaller(from.codes.group / 16, (cols - from.col[g] * from.codes.group + 15) / 16);
-        return count;
-    }
+    struct Kept { // group i among the n of its record
+        const std::uint8_t* record;
+        int n, i;
+        std::uint8_t code(int t) const {
+            const std::uint8_t byte = *R::byte(const_cast<std::uint8_t*>(record), n, i, t);
+            return Bits == 8 ? byte : (byte >> R::shift(t)) & 15;
+        }
+        float16 scale() const { return load<float16>(record + R::scale_at * n + 2 * i); }
+        std::uint8_t zero() const { return record[R::zero_at * n + i]; }
+        float16 shift() const { return load<float16>(record + R::zero_at * n + 2 * i); }
+    };
 
-    void fill(const GroupSparseQuant& from, int row, std::int64_t step, int lane, std::uint8_t* unpacked) {
+    const std::uint8_t* at(int unit) const { return stream_.as<std::uint8_t>() + start_.as<std::int64_t>()[unit]; }
+
+    // body(row of the unit, half, flat group, first entry of the half within the group)
+    template <class Body>
+    void each_part(const GroupSparseQuant& from, int unit, const Body& body) const {
         const int group = from.codes.group;
-        for (std::int64_t g = from.row_ptr[row]; g < from.row_ptr[row + 1]; ++g) {
+        for (int row = 0; row < smaller(unit_rows, rows - unit * unit_rows); ++row)
+            for (std::int64_t g = from.row_ptr[unit * unit_rows + row]; g < from.row_ptr[unit * unit_rows + row + 1]; ++g)
+                for (int part = 0; part < group && from.col[g] * group + part < cols; part += 16)
+                    body(row, (from.col[g] * group + part) / 16, g, part);
+    }
+
+    template <class Body>
+    void each_kept(int unit, const Body& body) const {
+        const std::uint8_t* p = at(unit) + 4 * static_cast<std::int64_t>(halves_);
+        for (int half = 0; half < halves_; ++half) {
+            const std::uint32_t word = word_at(at(unit), half);
+            const int n = __builtin_popcount(word);
+            int i = 0;
+            for (std::uint32_t left = word; left; left &= left - 1, ++i) body(half, __builtin_ctz(left), Kept{p, n, i});
+            p += R::bytes * n;
+        }
+    }
+
+    void fill(const GroupSparseQuant& from, int unit, std::uint8_t* unpacked, std::int64_t* offsets) {
+        std::uint8_t* words = const_cast<std::uint8_t*>(at(unit));
+        each_part(from, unit, [&](int row, int half, std::int64_t, int) {
+            const std::uint32_t word = word_at(words, half) | 1u << row;
+            std::memcpy(words + 4 * half, &word, 4);
+        });
+        std::int64_t offset = 4 * static_cast<std::int64_t>(halves_);
+        for (int half = 0; half < halves_; ++half) {
+            offsets[half] = offset;
+            offset += R::bytes * __builtin_popcount(word_at(words, half));
+        }
+        each_part(from, unit, [&](int row, int half, std::int64_t g, int part) {
+            const std::uint32_t word = word_at(words, half);
+            const int n = __builtin_popcount(word), i = __builtin_popcount(word & ((1u << row) - 1));
+            std::uint8_t* record = words + offsets[half];
             unpack_group(from.codes, g, unpacked);
-            for (int part = 0; part < group; part += 16) {
-                const int col = from.col[g] * group + part;
-                if (col >= cols) break;
-                std::uint8_t* bytes = codes_.as<std::uint8_t>() + step * step_bytes;
-                for (int t = 0; t < 16; ++t) {
-                    if constexpr (Bits == 8)
-                        bytes[16 * lane + t] = unpacked[part + t];
-                    else
-                        bytes[lane % 2 * 16 + t] |= static_cast<std::uint8_t>(unpacked[part + t] << (lane / 2 * 4));
-                }
-                const std::int64_t slot = 4 * step + lane;
-                col_.as<std::uint16_t>()[slot] = static_cast<std::uint16_t>(col);
-                scale_.as<float16>()[slot] = from.codes.scale[g];
-                if constexpr (Z == Zero::integer) zero_.as<std::uint8_t>()[slot] = zero_code(from.codes, g);
-                if constexpr (Z == Zero::real) zero_.as<float16>()[slot] = from.codes.zero_float[g];
-                ++step;
-            }
-        }
+            for (int t = 0; t < 16; ++t)
+                *R::byte(record, n, i, t) |= static_cast<std::uint8_t>(unpacked[part + t] << R::shift(t));
+            std::memcpy(record + R::scale_at * n + 2 * i, from.codes.scale + g, 2);
+            if constexpr (Z == Zero::integer) record[R::zero_at * n + i] = zero_code(from.codes, g);
+            if constexpr (Z == Zero::real) std::memcpy(record + R::zero_at * n + 2 * i, from.codes.zero_float + g, 2);
+        });
     }
 
-    SparseView view() const {
-        return {codes_.as<std::uint8_t>(), col_.as<std::uint16_t>(), scale_.as<float16>(), zero_.as<std::uint8_t>(),
-                zero_.as<float16>(), middle_};
-    }
-
-    void one_token(int unit, const Activation& x, float* y) const {
-        if (x.blocks <= 32)
-            slabs_of(unit, Lookup<1>(x), x, y);
-        else if (x.blocks <= 64)
-            slabs_of(unit, Lookup<2>(x), x, y);
-        else
-            slabs_of(unit, Lookup<0>(x), x, y);
-    }
-
-    template <int Registers>
-    void slabs_of(int unit, const Lookup<Registers>& lookup, const Activation& x, float* y) const {
-        const SparseView a = view();
-        for (int s = 0; s < slabs_per_unit; ++s) {
-            float out[4];
-            sparse_slab<Bits, Z, Registers>(a, slabs_.as<Slab>()[unit * slabs_per_unit + s], lookup, x.q, out);
-            const std::int32_t* order = order_.as<std::int32_t>() + unit * unit_rows + 4 * s;
-            for (int i = 0; i < 4; ++i)
-                if (order[i] < rows) y[order[i]] = out[i];
-        }
-    }
-
-    std::uint8_t code(std::int64_t step, int lane, int t) const {
-        const std::uint8_t* bytes = codes_.as<std::uint8_t>() + step * step_bytes;
-        return Bits == 8 ? bytes[16 * lane + t] : (bytes[lane % 2 * 16 + t] >> (lane / 2 * 4)) & 15;
-    }
-
-    // The 16 dequantised entries of one group.
-    v16f weights(std::int64_t step, int lane) const {
-        const std::int64_t slot = 4 * step + lane;
-        const float scale = to_float(scale_.as<float16>()[slot]);
+    void dequantise(const Kept& kept, float* out, int count) const {
+        const float scale = to_float(kept.scale());
         float shift = scale * static_cast<float>(middle_);
-        if constexpr (Z == Zero::integer) shift = scale * static_cast<float>(zero_.as<std::uint8_t>()[slot]);
-        if constexpr (Z == Zero::real) shift = to_float(zero_.as<float16>()[slot]);
-        v16f w;
-        for (int t = 0; t < 16; ++t) w[t] = scale * static_cast<float>(code(step, lane, t)) - shift;
-        return w;
+        if constexpr (Z == Zero::integer) shift = scale * static_cast<float>(kept.zero());
+        if constexpr (Z == Zero::real) shift = to_float(kept.shift());
+        for (int t = 0; t < count; ++t) out[t] = scale * static_cast<float>(kept.code(t)) - shift;
     }
 
-    void exact_row(int at, const Activation& x, float* y, std::int64_t stride) const {
-        const int row = order_.as<std::int32_t>()[at];
-        if (row >= rows) return;
-        const Slab& slab = slabs_.as<Slab>()[at / 4];
-        float* dense = scratch(static_cast<std::size_t>(cols));
-        this->row(row, dense);
-        for (int token = 0; token < x.tokens; ++token) {
-            const float* from = x.x + token * x.stride;
-            v16f sum{};
-            float rest = 0;
-            for (int i = 0; i < slab.steps; ++i) {
-                const int col = col_.as<std::uint16_t>()[4 * (slab.start + i) + at % 4];
-                if (scale_.as<float16>()[4 * (slab.start + i) + at % 4] == 0) continue;
-                if (col + 16 <= cols)
-                    sum += load<v16f>(dense + col) * load<v16f>(from + col);
-                else
-                    for (int k = col; k < cols; ++k) rest += dense[k] * from[k];
+    // Float activations: the unit as floats in this thread's memory, then plain products.
+    void exact(int unit, const Activation& x, float* y, std::int64_t stride) const {
+        const std::size_t size = static_cast<std::size_t>(unit_rows) * cols;
+        float* dense = scratch(size);
+        std::memset(dense, 0, sizeof(float) * size);
+        each_kept(unit, [&](int half, int row, const Kept& kept) {
+            dequantise(kept, dense + static_cast<std::int64_t>(row) * cols + 16 * half, smaller(16, cols - 16 * half));
+        });
+        for (int row = unit * unit_rows; row < smaller((unit + 1) * unit_rows, rows); ++row) {
+            const float* w = dense + static_cast<std::int64_t>(row % unit_rows) * cols;
+            for (int token = 0; token < x.tokens; ++token) {
+                const float* from = x.x + token * x.stride;
+                v16f sum{};
+                float rest = 0;
+                int k = 0;
+                for (; k + 16 <= cols; k += 16) sum += load<v16f>(w + k) * load<v16f>(from + k);
+                for (; k < cols; ++k) rest += w[k] * from[k];
+                y[token * stride + row] = sum_lanes(sum) + rest;
             }
-            y[token * stride + row] = sum_lanes(sum) + rest;
         }
     }
 
     // Sixteen rows spread to a dense panel of bytes in this thread's cache, then the dense kernel; scale 0 where a
     // group is missing. Pays from four tokens on.
     void panels(int unit, const Activation& x, float* y, std::int64_t stride) const {
-        const int halves = 2 * x.blocks;
-        const std::size_t code_bytes = static_cast<std::size_t>(halves) * 256, slots = static_cast<std::size_t>(halves) * 16;
-        std::uint8_t* memory = reinterpret_cast<std::uint8_t*>(scratch((code_bytes + 4 * slots + 64) / 4));
-        float16* scale = reinterpret_cast<float16*>(memory + code_bytes);
-        float16* shift = scale + slots;
+        const std::size_t code_bytes = static_cast<std::size_t>(2 * x.blocks) * 256;
+        const std::size_t slots = static_cast<std::size_t>(2 * x.blocks) * 16, panel_bytes = code_bytes + 4 * slots;
+        std::uint8_t* memory = reinterpret_cast<std::uint8_t*>(scratch((2 * panel_bytes + 64) / 4));
+        std::memset(memory, 0, 2 * panel_bytes);
+        each_kept(unit, [&](int half, int row, const Kept& kept) {
+            std::uint8_t* panel = memory + row / 16 * panel_bytes;
+            for (int t = 0; t < 16; t += 4) {
+                std::uint8_t four[4] = {kept.code(t), kept.code(t + 1), kept.code(t + 2), kept.code(t + 3)};
+                std::memcpy(panel + (4 * half + t / 4) * 64 + row % 16 * 4, four, 4);
+            }
+            float16* scale = reinterpret_cast<float16*>(panel + code_bytes);
+            const int to = half * 16 + row % 16;
+            scale[to] = kept.scale();
+            if constexpr (Z == Zero::integer) reinterpret_cast<std::uint8_t*>(scale + slots)[to] = kept.zero();
+            if constexpr (Z == Zero::real) scale[slots + to] = kept.shift();
+        });
         for (int part = 0; part < 2; ++part) {
-            const std::int32_t* order = order_.as<std::int32_t>() + unit * unit_rows + 16 * part;
-            if (order[0] >= rows) break;
-            std::memset(memory, 0, code_bytes + 4 * slots);
-            for (int lane = 0; lane < 16; ++lane) spread(unit * unit_rows + 16 * part + lane, lane, memory, scale, shift);
-            const PackedView panel{x.blocks, 1, middle_, memory, scale, reinterpret_cast<std::uint8_t*>(shift), shift};
+            const int row = unit * unit_rows + 16 * part;
+            if (row >= rows) break;
+            const std::uint8_t* codes = memory + part * panel_bytes;
+            const auto* scale = reinterpret_cast<const float16*>(codes + code_bytes);
+            const PackedView panel{x.blocks, 1, middle_, codes, scale, reinterpret_cast<const std::uint8_t*>(scale + slots),
+                                   scale + slots};
             for (int token = 0; token < x.tokens;) {
                 v16f out[8];
                 const int n = x.tokens - token >= 8 ? 8 : x.tokens - token >= 4 ? 4 : 1;
                 if (n == 8) packed_halves<8, Z, 8>(panel, x.token(token), out);
                 if (n == 4) packed_halves<8, Z, 4>(panel, x.token(token), out);
                 if (n == 1) packed_halves<8, Z, 1>(panel, x.token(token), out);
-                for (int i = 0; i < n; ++i, ++token)
-                    for (int lane = 0; lane < 16; ++lane)
-                        if (order[lane] < rows) y[token * stride + order[lane]] = out[i][lane];
+                for (int i = 0; i < n; ++i, ++token) store_some(y + token * stride + row, out[i], rows - row);
             }
         }
     }
 
-    void spread(int at, int lane, std::uint8_t* panel, float16* scale, float16* shift) const {
-        const Slab& slab = slabs_.as<Slab>()[at / 4];
-        for (int i = 0; i < slab.steps; ++i) {
-            const std::int64_t step = slab.start + i, slot = 4 * step + at % 4;
-            if (scale_.as<float16>()[slot] == 0) continue;
-            const int col = col_.as<std::uint16_t>()[slot];
-            for (int t = 0; t < 16; ++t) panel[(col + t) / 4 * 64 + lane * 4 + t % 4] = code(step, at % 4, t);
-            const int to = col / 16 * 16 + lane;
-            scale[to] = scale_.as<float16>()[slot];
-            if constexpr (Z == Zero::integer)
-                reinterpret_cast<std::uint8_t*>(shift)[to] = zero_.as<std::uint8_t>()[slot];
-            if constexpr (Z == Zero::real) shift[to] = zero_.as<float16>()[slot];
-        }
-    }
-
-    int middle_;
-    Buffer slabs_, order_, codes_, col_, scale_, zero_;
+    int middle_, halves_;
+    Buffer start_, stream_;
 };
 
 template <int Bits>

@@ -103,10 +103,12 @@ ActivationBuffer::ActivationBuffer(int tokens, int cols, bool quantised)
     mean_ = Buffer(8 * blocks);
 }
 
-void ActivationBuffer::quantise(int token) {
+void ActivationBuffer::quantise(int token) { quantise(token, 0, cols_); }
+
+void ActivationBuffer::quantise(int token, int first, int last) {
     if (!quantised_) return;
-    const std::int64_t at = static_cast<std::int64_t>(token) * blocks_;
-    table().quantise(x(token), cols_, q_.as<std::int8_t>() + at * act_block, scale_.as<float>() + at,
+    const std::int64_t at = static_cast<std::int64_t>(token) * blocks_ + first / act_block;
+    table().quantise(x(token) + first, last - first, q_.as<std::int8_t>() + at * act_block, scale_.as<float>() + at,
                      sum_.as<std::int32_t>() + at, half_.as<std::int32_t>() + 2 * at, mean_.as<float>() + 2 * at);
 }
 

@@ -61,6 +61,7 @@ public:
     ActivationBuffer(int tokens, int cols, bool quantised);
     float* x(int token) { return x_.as<float>() + static_cast<std::int64_t>(token) * cols_; }
     void quantise(int token); // after x(token) is written; does nothing in the float path
+    void quantise(int token, int first, int last); // columns from a multiple of 32 on
     Activation view(int tokens) const;
 
 private:
