@@ -4,10 +4,19 @@ from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["allocate", "calibrate", "export", "finetune", "methods", "models", "report"],
+    submodules=["allocate", "calibrate", "compensate", "export", "finetune", "methods", "models", "report"],
     attributes={
-        "calibrate": ["calibration_windows", "perplexity"],
-        "export": ["export_compressed_tensors", "export_transformers"],
+        "calibrate": ["calibration_windows", "covariance", "perplexity", "task_mix"],
+        "compensate": [
+            "CompensationResult",
+            "EoRAConfig",
+            "LowRankCompensation",
+            "eora",
+            "finetune_compensation",
+            "quantize_compensation",
+        ],
+        "compensate.eora": ["weighted_low_rank"],
+        "export": ["export_compressed_tensors", "export_transformers", "load_peft", "save_peft"],
         "finetune.gqsa": ["GQSAConfig", "bqpo", "e2e_oqp", "gqsa"],
         "finetune.settings": ["Training"],
         "methods.groups": ["group_mask", "group_saliency"],

@@ -4,8 +4,10 @@ from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["measure", "statistics", "stream", "windows"],
+    submodules=["mixes", "measure", "statistics", "stream", "windows"],
     attributes={
+        "covariance": ["covariance"],
+        "mixes": ["task_mix"],
         "measure": ["perplexity"],
         "statistics": ["Statistics", "collect", "collect_examples"],
         "stream": ["Stream", "open_stream"],

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from gossamer._core.errors import ArgumentError, FormatError
+from gossamer._core.errors import FormatError
 from gossamer._core.files import atomic_path
+from gossamer.compress.calibrate.covariance import MomentRecorder
 from gossamer.compress.calibrate.stream import Stream
 from gossamer.compress.models.source import SourceModel
 
@@ -88,12 +88,13 @@ def collect(source: SourceModel, block: str, stream: Stream, *, advance: bool = 
     input.
     """
     module = source.module.get_submodule(block)
-    with _Recorder(source.linears(block)) as recorder:
+    layers = source.linears(block)
+    with MomentRecorder(layers) as recorder:
         for index in range(len(stream.chunks)):
             out = stream.run(module, index)
             if advance:
                 stream.chunks[index] = out
-    return recorder.statistics()
+    return _statistics(recorder, layers)
 
 
 def collect_examples(source: SourceModel, layers: Mapping[str, Any]) -> Statistics:
@@ -106,70 +107,17 @@ def collect_examples(source: SourceModel, layers: Mapping[str, Any]) -> Statisti
     layers : mapping of str to Linear
         Some of its linear layers by path.
     """
-    with _Recorder(layers) as recorder, source.evaluating():
+    with MomentRecorder(layers) as recorder, source.evaluating():
         for call in source.examples:
             source.module(*call)
-    return recorder.statistics()
+    return _statistics(recorder, layers)
 
 
-class _Recorder:
-    """Hooks that sum x x^T; layers called with the same tensor share one sum."""
-
-    def __init__(self, layers: Mapping[str, Any]) -> None:
-        self._layers = dict(layers)
-        self._leader: dict[str, str] = {}
-        self._sums: dict[str, np.ndarray] = {}
-        self._tokens: dict[str, int] = {}
-        self._latest: dict[str, torch.Tensor] = {}
-        self._hooks: list[Any] = []
-
-    def __enter__(self) -> _Recorder:
-        for path, layer in self._layers.items():
-            self._hooks.append(layer.register_forward_pre_hook(self._hook(path)))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._latest.clear()
-
-    def statistics(self) -> Statistics:
-        silent = [path for path in self._layers if path not in self._leader]
-        if silent:
-            raise ArgumentError(
-                f"{len(silent)} linear layers saw no input, the first is {silent[0]}: "
-                "expected example inputs that reach every layer, or an override with keep = true"
-            )
-        second = {
-            path: (total / max(self._tokens[path], 1)).astype(np.float32)
-            for path, total in self._sums.items()
-        }
-        for path, moment in second.items():
-            if not np.isfinite(moment).all():
-                raise ArgumentError(f"{path}: its inputs hold NaN or infinity on the calibration data")
-        return Statistics(dict(self._leader), second, max(self._tokens.values(), default=0))
-
-    def _hook(self, path: str) -> Any:
-        def record(module: Any, args: tuple) -> None:
-            x = args[0].detach()
-            leader = self._leader.get(path)
-            if leader is None:
-                # the tensors are held so that the memory of one is not reused by another while we compare
-                same = (p for p, seen in self._latest.items() if seen is args[0] or _aliases(seen, x))
-                leader = self._leader[path] = next(same, path)
-            if leader != path:
-                return
-            self._latest[path] = x
-            flat = x.reshape(-1, x.shape[-1])
-            product = (flat.T @ flat).numpy()
-            if path in self._sums:
-                self._sums[path] += product
-            else:
-                self._sums[path] = product.astype(np.float64)
-            self._tokens[path] = self._tokens.get(path, 0) + len(flat)
-
-        return record
-
-
-def _aliases(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()
+def _statistics(recorder: MomentRecorder, layers: Mapping[str, Any]) -> Statistics:
+    second: dict[str, np.ndarray] = {}
+    for path in layers:
+        moment = recorder.second(path)
+        leader = recorder.leader[path]
+        if leader not in second:
+            second[leader] = moment.astype(np.float32)
+    return Statistics(dict(recorder.leader), second, max(map(recorder.count, layers), default=0))

@@ -98,6 +98,7 @@ def open_stream(
     *,
     batch: int = 0,
     chunks: MutableSequence | None = None,
+    mask: np.ndarray | None = None,
 ) -> Stream:
     """Run everything before the first block and keep what the first block is called with.
 
@@ -113,6 +114,8 @@ def open_stream(
         Windows of a chunk; 0 for as many as ``CHUNK`` tokens.
     chunks : MutableSequence, optional
         An empty list that holds the hidden states.
+    mask : ndarray, shape (windows, length), optional
+        0 where a token is padding.
     """
     if source.kind == "module":
         raise UnsupportedError(f"{source.name}: expected a Llama or BERT model, whose blocks are known")
@@ -143,8 +146,11 @@ def open_stream(
         with source.evaluating(), swapped(source, weights):
             for start in range(0, len(ids), step):
                 tokens = torch.from_numpy(np.ascontiguousarray(feed[start : start + step]))
+                options: dict[str, Any] = {"use_cache": False} if source.kind == "llama" else {}
+                if mask is not None:
+                    options["attention_mask"] = torch.from_numpy(mask[start : start + step].astype(np.int64))
                 try:
-                    runner(input_ids=tokens, **({"use_cache": False} if source.kind == "llama" else {}))
+                    runner(input_ids=tokens, **options)
                 except _Reached:
                     args, kwargs = seen.pop()
                     kwargs = dict(kwargs)

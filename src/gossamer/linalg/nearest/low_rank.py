@@ -16,7 +16,7 @@ from gossamer._core.random import check_random_state
 from gossamer.linalg.metric import metric_product, weighted_error
 
 if TYPE_CHECKING:
-    from gossamer.linalg.structures.low_rank import LowRankMatrix
+    from gossamer.linalg.operator import StructuredMatrix
 
 METHODS = ("eora", "act", "svd", "learn", "zeroquant-lorc")
 SOLVERS = ("exact", "gram", "randomized")
@@ -106,6 +106,9 @@ class WeightedLowRank:
     singular_values : ndarray of float64
         Of the weighted matrix that was truncated, descending: all of them with the exact solver, else the leading
         r; empty for ``"learn"``.
+    stored : StructuredMatrix or None
+        What holds the product where that is not a pair of float factors, such as a product in codes; ``B`` and
+        ``A`` are then its values.
     """
 
     B: Array
@@ -113,6 +116,7 @@ class WeightedLowRank:
     residual: float
     total: float
     singular_values: np.ndarray
+    stored: StructuredMatrix | None = None
 
     @property
     def rank(self) -> int:
@@ -120,8 +124,10 @@ class WeightedLowRank:
         return int(self.B.shape[1])
 
     @property
-    def matrix(self) -> LowRankMatrix:
+    def matrix(self) -> StructuredMatrix:
         """``B A`` as a structured matrix, to add to another one: ``W_c + fit.matrix``."""
+        if self.stored is not None:
+            return self.stored
         from gossamer.linalg.structures.low_rank import LowRank, LowRankMatrix
 
         shape = (int(self.B.shape[0]), int(self.A.shape[1]))
