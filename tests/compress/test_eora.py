@@ -333,3 +333,25 @@ def test_mixes_hold_their_shares():
         task_mix(sources, None, {"task": 0.5, "text": 0.3})
     with pytest.raises(ValueError, match="did you mean 'task'"):
         task_mix(sources, None, {"tasks": 1.0})
+
+
+def test_a_low_rank_term_on_a_recipe_is_eora(llama, tokens, tmp_path):
+    from tests.compress.tiny import recipe_of
+
+    from gossamer.compress import compress
+
+    text = recipe_of("GroupQuant(bits=2, group=32) + LowRank(16)", metric="none")
+    table = recipe_of({"kind": "group-quant", "bits": 2, "group": 32}, metric="none").with_compensation(16)
+    assert text.hash == table.hash
+    errors = {}
+    for method in ("eora", "act", "svd"):
+        recipe = table.with_compensation(16, method)
+        rows = compress(llama, recipe, tokens, out=tmp_path / method).layers
+        errors[method] = [row.error for row in rows[:7]]
+    assert all(a < b and a < c for a, b, c in zip(*errors.values(), strict=True))
+    matrix = load_artifact(tmp_path / "eora").matrices["model.layers.0.mlp.up_proj"]
+    assert matrix.parts[1].structure.dtype == "bfloat16"
+    with pytest.raises(ValueError, match="did you mean 'GroupQuant'"):
+        recipe_of("GroupQuants(bits=2)")
+    with pytest.raises(ValueError, match="no part of a family"):
+        recipe_of("GroupQuant(bits=__import__('os').getpid())")

@@ -33,6 +33,10 @@ def run(
     max_loss: Annotated[
         str | None, typer.Option("--max-loss", help="Largest loss of perplexity, such as 5%.")
     ] = None,
+    compensate: Annotated[
+        str | None, typer.Option("--compensate", help="Add low-rank terms: eora, act or svd.")
+    ] = None,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank for --compensate.")] = 32,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last finished layer of an interrupted run.")
     ] = False,
@@ -74,6 +78,8 @@ def run(
     chosen = load_recipe(recipe)
     if stages is not None:
         chosen = replace(chosen, stages=() if stages == "none" else tuple(stages.split(",")))
+    if compensate is not None:
+        chosen = chosen.with_compensation(rank, compensate)
     with progress_bar() as progress:
         result = compress(
             load_model(model),

@@ -114,7 +114,7 @@ def parts(source: SourceModel) -> list[list[str]]:
 def needs_statistics(source: SourceModel, recipe: Recipe) -> bool:
     """Whether any layer's rule weighs its fit by the inputs."""
     rules = [recipe.rule(path) for path in source.linears()]
-    return any(not rule.keep and rule.metric != "none" for rule in rules)
+    return any(rule.needs_statistics for rule in rules)
 
 
 def compress_blocks(

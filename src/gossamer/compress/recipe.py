@@ -200,6 +200,19 @@ class Recipe:
                 lines.append(f"{key} = {_toml(value)}")
         return "\n".join(lines) + "\n"
 
+    def with_compensation(self, rank: int, method: str = "eora") -> Recipe:
+        """The same recipe with a low-rank term of ``rank`` beside every matrix that is not kept."""
+
+        def with_term(rule: Rule) -> Rule:
+            return rule if rule.keep else replace(rule, compensate=rank, method=method)
+
+        return replace(
+            self,
+            default=None if self.default is None else with_term(self.default),
+            overrides=tuple(replace(o, rule=with_term(o.rule)) for o in self.overrides),
+            options=tuple(with_term(option) for option in self.options),
+        )
+
     def with_calibration(self, **changes: Any) -> Recipe:
         """The same recipe with another amount of calibration text."""
         return replace(self, calibration=replace(self.calibration, **changes))

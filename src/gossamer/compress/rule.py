@@ -8,7 +8,7 @@ from typing import Any
 
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, ShapeError, unknown_choice
-from gossamer.linalg import Structure, structure_from_config
+from gossamer.linalg import LowRank, Structure, Sum, parse_structure, structure_from_config
 
 METRICS = ("none", "diagonal", "hessian")
 
@@ -25,7 +25,10 @@ class Rule:
         The error that the fit minimises: of the weights (magnitude, round-to-nearest), of the outputs with
         independent inputs (Wanda), or of the outputs (SparseGPT, GPTQ).
     compensate : int
-        Rank of a low-rank term added for what the fit left (0: none).
+        Rank of a low-rank term added for what the fit left (0: none); in recipes also ``+ LowRank(r)`` at the end
+        of a structure that is written as text.
+    method : {"eora", "act", "svd"}
+        How that term is fitted; all but ``"svd"`` need a calibration text, whatever the metric.
     pad : bool
         Whether a group that does not divide the layer's width may end in a padded group.
     name : str
@@ -37,15 +40,22 @@ class Rule:
     compensate: int = 0
     pad: bool = False
     name: str = ""
+    method: str = "eora"
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, METRICS)
         check_int("compensate rank", self.compensate, low=0)
+        check_choice("compensate method", self.method, ("eora", "act", "svd"))
 
     @property
     def keep(self) -> bool:
         """Whether the layer stays as it is."""
         return self.structure is None
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the fit is weighed by the inputs."""
+        return not self.keep and (self.metric != "none" or (self.compensate > 0 and self.method != "svd"))
 
     def check_fit(self, module: str, shape: tuple[int, int]) -> None:
         """Refuse a group that does not divide the width of ``module``, unless padding is allowed."""
@@ -80,7 +90,7 @@ class Rule:
         else:
             config = {"structure": self.structure.to_config(), "metric": self.metric}
             if self.compensate:
-                config["compensate"] = {"kind": "low-rank", "rank": self.compensate}
+                config["compensate"] = {"kind": "low-rank", "rank": self.compensate, "method": self.method}
             if self.pad:
                 config["pad"] = True
         return {"name": self.name, **config} if self.name else config
@@ -102,16 +112,29 @@ def read_rule(table: Any) -> Rule:
     if keep == ("structure" in table):
         raise ArgumentError("rule: expected a structure or keep = true, one of both")
     compensate = table.get("compensate", {})
-    check_keys("compensate key", compensate, ["kind", "rank"])
+    check_keys("compensate key", compensate, ["kind", "rank", "method"])
     if compensate:
         check_choice("compensate kind", compensate.get("kind"), ["low-rank"])
+    structure, rank = (None, 0) if keep else _structure(table["structure"])
+    if rank and compensate:
+        raise ArgumentError("rule: expected a low-rank term in the structure or in compensate, one of both")
     return Rule(
-        structure=None if keep else structure_from_config(table["structure"]),
+        structure=structure,
         metric=table.get("metric", "hessian"),
-        compensate=compensate.get("rank", 0),
+        compensate=compensate.get("rank", rank),
+        method=compensate.get("method", "eora"),
         pad=table.get("pad", False),
         name=str(table.get("name", "")),
     )
+
+
+def _structure(value: Any) -> tuple[Structure, int]:
+    """A family from a table or from text, and the rank of a low-rank term at its end."""
+    family = parse_structure(value) if isinstance(value, str) else structure_from_config(value)
+    if isinstance(family, Sum) and isinstance(family.terms[-1], LowRank):
+        rest = family.terms[:-1]
+        return (rest[0] if len(rest) == 1 else Sum(rest, family.sweeps)), family.terms[-1].rank
+    return family, 0
 
 
 def read_override(table: Any) -> Override:

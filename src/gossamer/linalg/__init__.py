@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "arithmetic.sums": ["Sum", "SumMatrix"],
         "arithmetic.transposes": ["Transpose", "TransposedMatrix"],
         "formats.matrices": ["load_matrices", "save_matrices"],
+        "grammar": ["parse_structure"],
         "metric": ["weighted_error"],
         "nearest.low_rank": ["Moment", "WeightedLowRank", "weighted_low_rank"],
         "operator": ["Plan", "StructuredMatrix"],

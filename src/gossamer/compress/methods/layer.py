@@ -24,7 +24,8 @@ class Fitted:
 def fit_layer(path: str, W: np.ndarray, rule: Rule, statistics: Statistics | None) -> Fitted:
     r"""Project a layer's weight onto the rule's family, weighed by the rule's metric.
 
-    With ``compensate`` the low-rank matrix nearest to ``W - W_hat`` in the same metric is added.
+    With ``compensate`` the low-rank matrix nearest to ``W - W_hat`` in the metric of the outputs is added (EoRA; or a
+    baseline), in bfloat16.
 
     Parameters
     ----------
@@ -44,8 +45,16 @@ def fit_layer(path: str, W: np.ndarray, rule: Rule, statistics: Statistics | Non
         metric = statistics.metric(path, rule.metric) if statistics is not None else None
         matrix = rule.structure.project(W, metric=metric)
         if rule.compensate:
-            matrix = matrix + LowRank(rule.compensate).project(W - matrix.to_dense(), metric=metric)
+            matrix = matrix + _compensation(path, W - matrix.to_dense(), rule, statistics)
     return measured(path, W, rule, matrix, statistics)
+
+
+def _compensation(
+    path: str, error: np.ndarray, rule: Rule, statistics: Statistics | None
+) -> StructuredMatrix:
+    kind = {"eora": "hessian", "act": "diagonal", "svd": "none"}[rule.method]
+    metric = statistics.metric(path, kind) if statistics is not None else None
+    return LowRank(rule.compensate, "bfloat16").project(error, metric=metric)
 
 
 def measured(
