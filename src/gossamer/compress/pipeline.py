@@ -35,7 +35,7 @@ from gossamer.compress.calibrate.windows import (
 from gossamer.compress.finetune.bqpo import BlockTrainer
 from gossamer.compress.finetune.stages import perplexity_of, tune_layers
 from gossamer.compress.methods.embedding import fit_embeddings
-from gossamer.compress.methods.layer import fit_layer
+from gossamer.compress.methods.layer import Fitted, fit_layer
 from gossamer.compress.models.huggingface import import_architectures
 from gossamer.compress.models.load import load_model
 from gossamer.compress.models.source import SourceModel
@@ -173,21 +173,30 @@ def compress(
             )
         before = math.exp(base.loss()) if base is not None else None
         after = math.exp(min(compressed.loss(tables), 700.0)) if compressed is not None else None
-        layers = work.load_all()
+        layers: list[Fitted] = []
         training: dict[str, Any] = {}
         if trainer is not None:
             training["bqpo"] = {"perplexity": after, "blocks": trainer.history()}
+            del trainer  # and the activations of all windows
         if "e2e-oqp" in chosen.stages:
             assert more is not None
             settings = chosen.training
             with reporter.stage("e2e-oqp", settings.tune_steps) as step, work.writing():
                 layers, training["e2e-oqp"] = tune_layers(
-                    source, layers, more, settings, work, step, held_out=held_out, tables=tables, seed=seed
+                    source,
+                    work.load_all(),
+                    more,
+                    settings,
+                    work,
+                    step,
+                    held_out=held_out,
+                    tables=tables,
+                    seed=seed,
                 )
             if evaluated is not None:
                 after = perplexity_of(source, layers, evaluated, tables)
     parameters, base_nbytes = source.parameters, source.nbytes
-    del tables, table, base, compressed, trainer
+    del tables, table, base, compressed
     arrays = remaining(source, embeddings)
     if (
         source is not model and source.source_nbytes
@@ -195,6 +204,7 @@ def compress(
         arrays = {name: array.copy() for name, array in arrays.items()}
         source.module = None
     memory.give_back()
+    layers = layers or work.load_all()
     figures: dict[str, Any] = {"bits_per_weight": linear_bits(layers)}
     if evaluated is not None:
         figures |= {"base_perplexity": before, "perplexity": after, "window": window, "windows": windows}

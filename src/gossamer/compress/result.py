@@ -26,7 +26,8 @@ class LayerRow:
     bits_per_weight: float
     """Stored bits an entry, all overhead counted."""
     error: float
-    """Relative output error ``tr(E H E^T) / tr(W H W^T)`` on the calibration text (0 is exact)."""
+    """Relative output error ``tr(E H E^T) / tr(W H W^T)`` on the calibration text (0 is exact), as the layer was fitted
+    or trained in its block: end-to-end training, which aims at the next token instead, comes later."""
     sparsity: float
     """Fraction of entries that are zero."""
 
