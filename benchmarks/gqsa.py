@@ -10,18 +10,23 @@ variant after the other) and goes on where it was stopped.
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 from benchmarks.artifacts import compressed
+from benchmarks.gqsa_kernels import balance, products
 from benchmarks.gqsa_quality import quality
-from benchmarks.harness import Claim, busy_core, compare, run
+from benchmarks.harness import Claim, Race, busy_core, compare, run
+from benchmarks.kernels import read_bandwidth
 
 CONTEXT, PROMPT, TOKENS = 1024, 128, 48
 PAPER = "W4 at 50 %: 1.26x the speed of W2, 2.35x that of 2:4 with 16-bit values (GPU, end to end)"
 VARIANTS = {
-    "W4, half of the groups pruned": ("gqsa-w4s50-oneshot", 1.2),
-    "W4, dense": ("rtn-w4", 1.0),
+    "W4, half of the groups pruned": ("gqsa-w4s50-oneshot", 2.0, 3.0),
+    "W4, dense": ("rtn-w4", 1.3, 1.3),
 }
 
 
@@ -33,6 +38,7 @@ class OurDecoder:
         from gossamer.engine.decoder import Decoder
 
         self._decoder = Decoder.from_artifact(load_artifact(path), threads=threads, max_context=CONTEXT)
+        self.bytes_per_token = self._decoder.bytes_per_token
         self.prefill([1])
 
     def prefill(self, ids: list[int]) -> None:
@@ -47,45 +53,131 @@ class OurDecoder:
 
 
 def decode(full: bool) -> Iterator[Claim]:
-    """Tokens a second against the best of llama.cpp, on a quiet machine and with one core busy."""
+    """Tokens a second against the best of llama.cpp, on a quiet machine."""
+    for head in ("w8", "w4"):
+        yield from _decode(full, head, "quiet")
+
+
+def busy(full: bool) -> Iterator[Claim]:
+    """The same with another process on one core; and against llama.cpp as it runs by default, with all threads."""
+    with busy_core():
+        yield from _decode(full, "w8", "one core busy")
+
+
+def busy_small_head(full: bool) -> Iterator[Claim]:
+    """As :func:`busy`, both heads in 4 bits."""
+    with busy_core():
+        yield from _decode(full, "w4", "one core busy")
+
+
+def _decode(full: bool, head: str, state: str) -> Iterator[Claim]:
     from benchmarks import llama_peer
 
     rounds = 15 if full else 7
     prompt, ids = list(range(1000, 1000 + PROMPT)), [(7919 * i) % 40000 + 100 for i in range(TOKENS)]
-    eight_bit_head = {"Q4_1 (as shipped)": llama_peer.bundled_model()}
-    eight_bit_head |= {name: llama_peer.requantized(name) for name in llama_peer.FORMATS}
-    four_bit_head = {"Q4_0 --pure": llama_peer.requantized("Q4_0", pure=True)}
-    for state, load in (("quiet", nullcontext), ("one core busy", busy_core)):
-        with load():
-            for head, files in (("w8", eight_bit_head), ("w4", four_bit_head)):
-                print(f"llama.cpp, {head} head, {state}:", flush=True)
-                peer = llama_peer.fastest(files, prompt, ids, CONTEXT)
-                for name, (recipe, target) in VARIANTS.items():
-                    path, _ = compressed(recipe, head=head)
-                    races = []
-                    for threads in (1, 2):
-                        ours = OurDecoder(str(path), threads)
-                        ours.prefill(prompt)
-                        peer.prefill(prompt)
-                        race = compare(
-                            lambda ours=ours: ours.decode(ids),
-                            lambda peer=peer: peer.decode(ids),
-                            work=TOKENS,
-                            unit="tokens/s",
-                            rounds=rounds,
-                        )
-                        races.append((race.ratio, threads, race))
-                    _, threads, race = max(races)
-                    yield Claim.from_race(
-                        f"{name}, {head[1]}-bit head: decode, {state}",
-                        f">= {target}x",
-                        race,
-                        peer_name=peer.name,
-                        paper=PAPER if "pruned" in name else "",
-                        note=f"ours with {threads} thread{'s' if threads > 1 else ''}, int8 activations; "
-                        f"{PROMPT} tokens of context to begin with, {TOKENS} a round, interleaved",
-                    )
-                peer.close()
+    files = _files(head)
+    print(f"llama.cpp, {head} head, {state}:", flush=True)
+    peer = llama_peer.fastest(files, prompt, ids, CONTEXT)
+    for name, (recipe, quiet_target, busy_target) in VARIANTS.items():
+        path, _ = compressed(recipe, head=head)
+        races = [(_race(OurDecoder(str(path), n), peer, prompt, ids, rounds), n) for n in (1, 2)]
+        race, threads = max(races, key=lambda item: item[0].ratio)
+        target = quiet_target if state == "quiet" else busy_target
+        note = (
+            f"ours with {threads} thread{'s' if threads > 1 else ''}, int8 activations; "
+            f"{PROMPT} tokens of context to begin with, {TOKENS} a round, interleaved"
+        )
+        if state != "quiet":
+            note += "; where short of it: with one core taken, the arithmetic of one thread is the limit, not its bytes"
+        title = f"{name}, {head[1]}-bit head: decode, {state}"
+        paper = PAPER if "pruned" in name else ""
+        yield Claim.from_race(title, f">= {target}x", race, peer_name=peer.name, paper=paper, note=note)
+        if state != "quiet":
+            file = "Q4_0" if head == "w8" else "Q4_0 --pure"
+            default = llama_peer.LlamaDecoder(file, files[file], 2, CONTEXT)
+            race = _race(OurDecoder(str(path), threads), default, prompt, ids[:12], 3)
+            title += ", llama.cpp with 2 threads"
+            yield Claim.from_race(
+                title, f">= {target}x", race, peer_name=default.name, paper=paper, note=note
+            )
+            default.close()
+    peer.close()
+
+
+def _files(head: str) -> dict[str, Path]:
+    from benchmarks import llama_peer
+
+    if head == "w4":
+        return {"Q4_0 --pure": llama_peer.requantized("Q4_0", pure=True)}
+    files = {"Q4_1 (as shipped)": llama_peer.bundled_model()}
+    return files | {name: llama_peer.requantized(name) for name in llama_peer.FORMATS}
+
+
+def _race(ours: OurDecoder, peer: Any, prompt: list[int], ids: list[int], rounds: int) -> Race:
+    ours.prefill(prompt)
+    peer.prefill(prompt)
+    return compare(
+        lambda: ours.decode(ids), lambda: peer.decode(ids), work=len(ids), unit="tokens/s", rounds=rounds
+    )
+
+
+def prefill(full: bool) -> Iterator[Claim]:
+    """A prompt of 512 tokens, against the fastest of llama.cpp's formats at this."""
+    from benchmarks import llama_peer
+
+    prompt = [(7919 * i) % 40000 + 100 for i in range(512)]
+    rates = {}
+    for name, file in _files("w8").items():
+        peer = llama_peer.LlamaDecoder(name, file, 2, CONTEXT)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            peer.prefill(prompt)
+            times.append(time.perf_counter() - start)
+        peer.close()
+        rates[name] = min(times)
+    name = min(rates, key=lambda key: rates[key])
+    peer = llama_peer.LlamaDecoder(name, _files("w8")[name], 2, CONTEXT)
+    for variant, (recipe, _, _) in VARIANTS.items():
+        ours = OurDecoder(str(compressed(recipe, head="w8")[0]), 2)
+        race = compare(
+            lambda ours=ours: ours.prefill(prompt),
+            lambda: peer.prefill(prompt),
+            work=len(prompt),
+            unit="tokens/s",
+            rounds=7,
+        )
+        yield Claim.from_race(
+            f"{variant}, 8-bit head: prefill of {len(prompt)} tokens",
+            ">= 1.0x",
+            race,
+            peer_name=peer.name,
+            note="2 threads, int8 activations, interleaved",
+        )
+    peer.close()
+
+
+def bandwidth(full: bool) -> Iterator[Claim]:
+    """Weight bytes a second while decoding, as a share of what the machine reads from memory at most."""
+    ids = [(7919 * i) % 40000 + 100 for i in range(TOKENS)]
+    for variant, (recipe, _, _) in VARIANTS.items():
+        ours = OurDecoder(str(compressed(recipe, head="w8")[0]), 2)
+        limits, rates = [], []
+        for _ in range(7):
+            limits.append(max(read_bandwidth(1), read_bandwidth(2)))
+            ours.prefill(list(range(1000, 1000 + PROMPT)))
+            start = time.perf_counter()
+            ours.decode(ids)
+            rates.append(len(ids) * ours.bytes_per_token / (time.perf_counter() - start) / 1e9)
+        limit, rate = statistics.median(limits), statistics.median(rates)
+        yield Claim(
+            f"{variant}, 8-bit head: share of the memory bandwidth, decode, quiet",
+            ">= 60",
+            100 * rate / limit,
+            "%",
+            note=f"{ours.bytes_per_token / 1e6:.1f} MB of weights a token, {rate:.1f} GB/s of the {limit:.1f} GB/s "
+            "that two threads read, measured in turn",
+        )
 
 
 def size(full: bool) -> Iterator[Claim]:
@@ -124,6 +216,17 @@ def memory(full: bool) -> Iterator[Claim]:
 if __name__ == "__main__":
     run(
         "gqsa",
-        {"size": size, "memory": memory, "decode": decode, "quality": quality},
-        packages=["llama-cpp-python", "torch"],
+        {
+            "size": size,
+            "memory": memory,
+            "decode": decode,
+            "busy": busy,
+            "busy-small-head": busy_small_head,
+            "prefill": prefill,
+            "bandwidth": bandwidth,
+            "products": products,
+            "balance": balance,
+            "quality": quality,
+        },
+        packages=["llama-cpp-python", "onnxruntime", "torch"],
     )

@@ -53,7 +53,7 @@ class Measurement:
     gigaflops: float
 
 
-def _groups(
+def random_groups(
     rng: np.random.Generator, shape: tuple[int, ...], bits: int, group: int
 ) -> tuple[np.ndarray, ...]:
     codes = rng.integers(0, 256, (*shape, group_bytes(bits, group)), np.uint8)
@@ -77,7 +77,7 @@ def instances(family: str, entry: str, size: int, rng: np.random.Generator) -> I
             def product(f, x, threads, bits=bits, group=group):
                 return quant.matmat(*f, x, bits=bits, group=group, act=act, threads=threads)
 
-            factors = _groups(rng, (size, size // group), bits, group)
+            factors = random_groups(rng, (size, size // group), bits, group)
             yield Instance(f"W{bits} G{group}", factors, product, 2 * size * size)
     elif family == "gqs":
         for bits, group, schedule in ((4, 16, "task"), (4, 16, "row"), (4, 32, "task"), (4, 64, "task")):
@@ -86,7 +86,7 @@ def instances(family: str, entry: str, size: int, rng: np.random.Generator) -> I
                 return gqs.matmat(*f, x, bits=bits, group=group, act=act, schedule=schedule, threads=threads)
 
             row_ptr, col = _kept(rng, size, size // group, 0.5)
-            factors = (row_ptr, col.astype(np.uint16), *_groups(rng, (len(col),), bits, group))
+            factors = (row_ptr, col.astype(np.uint16), *random_groups(rng, (len(col),), bits, group))
             yield Instance(f"W{bits} S50 G{group} {schedule}", factors, product, 2 * len(col) * group)
     elif family == "nm":
         positions = np.sort(rng.random((size, size // 4, 4)).argsort(axis=-1)[..., :2], axis=-1)

@@ -1,6 +1,9 @@
 #include "../dispatch/bind.hpp"
 #include "../lowrank/bound.hpp"
 #include "gqs.hpp"
+#include "tasks.hpp"
+
+#include <nanobind/stl/vector.h>
 
 namespace gossamer::gqs {
 namespace {
@@ -36,6 +39,17 @@ void bind(nb::module_& m) {
     define<&Table::float32, float>(m, "float32");
     define<&Table::float64, double>(m, "float64");
     define<&Table::int8, float>(m, "int8");
+    m.def("task_cuts", [](Array<const std::int32_t, 1> row_ptr, std::int64_t group) { // for the benchmark of the schedule
+        if (row_ptr.shape(0) < 1 || group < 1) throw nb::value_error("row_ptr has no entries or group is not positive");
+        const auto rows = static_cast<std::int64_t>(row_ptr.shape(0)) - 1;
+        Matrix a{};
+        a.rows = rows, a.row_ptr = row_ptr.data(), a.groups.group = group, a.groups.count = row_ptr.data()[rows];
+        std::vector<std::int64_t> cuts;
+        const std::int64_t tasks = count_tasks(a);
+        for (std::int64_t task = 0; task < tasks; ++task) cuts.push_back(first_group(a, task, tasks));
+        cuts.push_back(a.groups.count);
+        return cuts;
+    });
     m.attr("entries") = nb::make_tuple("float32", "float64", "int8");
 }
 

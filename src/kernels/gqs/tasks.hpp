@@ -1,4 +1,5 @@
-// Task-centric split: the list of all kept groups, in row order, in equal tasks that ignore row borders. A row that
+// Task-centric split: the list of all kept groups, in row order, in tasks of equal cost that ignore row borders; a
+// row costs some groups more than it keeps, or tasks of many short rows would take longer. A row that
 // a task holds whole is written directly; a row that it shares goes to one of the task's two slots, and one thread
 // adds the slots in task order. The cut depends on the matrix alone, so that results do too.
 #pragma once
@@ -11,12 +12,27 @@
 namespace gossamer::gqs {
 inline namespace GOSSAMER_ISA {
 
-inline constexpr std::int64_t weights_per_task = 65'536, least_tasks = 8;
+inline constexpr std::int64_t weights_per_task = 65'536, least_tasks = 32;
+
+inline std::int64_t row_cost(const Matrix& a) { return ceil_div(128, most<std::int64_t>(a.groups.group, 1)); } // groups
+
+inline std::int64_t total_cost(const Matrix& a) { return a.groups.count + a.rows * row_cost(a); }
 
 inline std::int64_t count_tasks(const Matrix& a) {
-    const std::int64_t kept = a.groups.count;
-    const std::int64_t enough = ceil_div(kept * a.groups.group, weights_per_task);
-    return least(kept, most(enough, least_tasks));
+    const std::int64_t enough = ceil_div(total_cost(a) * a.groups.group, weights_per_task);
+    return least(a.groups.count, most(enough, least_tasks));
+}
+
+// The kept group where task `task` of `tasks` begins.
+inline std::int64_t first_group(const Matrix& a, std::int64_t task, std::int64_t tasks) {
+    const std::int64_t extra = row_cost(a), cost = task * total_cost(a) / tasks;
+    std::int64_t low = 0, high = a.rows; // row_ptr[low] + low extra <= cost
+    while (high - low > 1) {
+        const std::int64_t middle = low + (high - low) / 2;
+        (a.row_ptr[middle] + middle * extra <= cost ? low : high) = middle;
+    }
+    const std::int64_t inside = most<std::int64_t>(0, cost - (a.row_ptr[low] + low * extra) - extra);
+    return least<std::int64_t>(a.row_ptr[low] + inside, a.row_ptr[low + 1]);
 }
 
 inline std::int64_t row_of(const Matrix& a, std::int64_t group) { // the row whose kept groups include `group`
@@ -53,8 +69,9 @@ void by_tasks(const Matrix& a, std::int64_t n, Real* y, const lowrank::Added<Rea
     for (std::int64_t i = 0; i < 2 * tasks; ++i) slot_row[i] = -1;
     for (std::int64_t i = 0; i < 2 * tasks * n; ++i) slots[i] = 0;
     parallel_chunks_by_thread(tasks, threads, [&](std::int64_t task, int thread) {
-        std::int64_t at = task * a.groups.count / tasks;
-        const std::int64_t end = (task + 1) * a.groups.count / tasks;
+        const std::int64_t begin = first_group(a, task, tasks);
+        const std::int64_t end = task + 1 == tasks ? a.groups.count : first_group(a, task + 1, tasks);
+        std::int64_t at = begin;
         int slot = 0;
         for (std::int64_t row = row_of(a, at); at < end; ++row) {
             const std::int64_t last = least<std::int64_t>(end, a.row_ptr[row + 1]);
@@ -68,7 +85,7 @@ void by_tasks(const Matrix& a, std::int64_t n, Real* y, const lowrank::Added<Rea
             body(at, last, to, thread);
             at = last;
         }
-        const std::int64_t first = first_owned(a, task * a.groups.count / tasks);
+        const std::int64_t first = first_owned(a, begin);
         added.rows(first, task + 1 == tasks ? a.rows : first_owned(a, end), y + first * n, thread);
     });
     if (!tasks) added.rows(0, a.rows, y, 0);

@@ -50,6 +50,7 @@ void sparse_unit(const std::uint8_t* unit, int halves, int middle, const Activat
         const std::int32_t minus = x.half[half];
         const float step = x.scale[half / 2];
         float* out = sums[half & 1];
+        for (int ahead = 0; ahead < R::bytes * 16; ahead += 64) __builtin_prefetch(p + 2048 + ahead);
         for (int i = 0; i < n; i += 16) {
             v16i even{}, odd{};
             if constexpr (Z == Zero::middle) even += minus * middle;
