@@ -9,7 +9,14 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-ROOMS = ("gossamer.linalg", "gossamer.nn", "gossamer.compress", "gossamer.engine")
+ROOMS = (
+    "gossamer.linalg",
+    "gossamer.solve",
+    "gossamer.nn",
+    "gossamer.sparsify",
+    "gossamer.compress",
+    "gossamer.engine",
+)
 ROOMS += ("gossamer.datasets", "gossamer.plots", "gossamer.testing")
 
 

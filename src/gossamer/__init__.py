@@ -6,6 +6,6 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["linalg", "nn", "compress", "engine", "datasets", "plots", "testing"],
+    submodules=["linalg", "solve", "nn", "sparsify", "compress", "engine", "datasets", "plots", "testing"],
     attributes={"_kernels.dispatch": ["show_kernels"]},
 )

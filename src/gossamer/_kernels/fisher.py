@@ -1,0 +1,84 @@
+"""Passes over a matrix of gradients: products, factors of blocks, Cholesky factors that exchange a row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gossamer._core.checks import check_int
+from gossamer._core.errors import ArgumentError, ShapeError
+from gossamer._core.threads import get_threads
+from gossamer._kernels import _native
+from gossamer._kernels.views import ready
+
+DTYPES = ("float32", "float64", "uint16")
+
+
+def check(rows: np.ndarray, dtypes: tuple[str, ...] = DTYPES) -> None:
+    """Refuse what is not an (m, d) array of ``dtypes`` (uint16: raw bfloat16)."""
+    if rows.ndim != 2:
+        raise ShapeError(f"gradients have shape {rows.shape}: expected (m, d)")
+    if rows.dtype.name not in dtypes:
+        raise ArgumentError(f"gradients are {rows.dtype}: expected one of {', '.join(dtypes)}")
+
+
+def project(rows: np.ndarray, x: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """``G x`` for G (m, d) and x (d,); sums and result (m,) are float64."""
+    check(rows)
+    x = _vector("x", x, rows.shape[1])
+    t = np.empty(rows.shape[0])
+    getattr(_native.fisher, f"project_{rows.dtype.name}")(ready(rows), x, t, get_threads(threads))
+    return t
+
+
+def combine(
+    rows: np.ndarray, c: np.ndarray, x: np.ndarray, alpha: float, threads: int | None = None
+) -> np.ndarray:
+    """``alpha x - G^T c`` for G (m, d), c (m,) and x (d,); sums and result (d,) are float64."""
+    check(rows)
+    c, x = _vector("c", c, rows.shape[0]), _vector("x", x, rows.shape[1])
+    y = np.empty(rows.shape[1])
+    getattr(_native.fisher, f"combine_{rows.dtype.name}")(
+        ready(rows), c, x, float(alpha), y, get_threads(threads)
+    )
+    return y
+
+
+def blocks_factor(rows: np.ndarray, block: int, damp: float, threads: int | None = None) -> np.ndarray:
+    """``W_b = L^-1 G_b / sqrt(damp)`` with ``L L^T = m damp I + G_b G_b^T`` for every block of columns."""
+    check(rows, DTYPES[:2])
+    w = np.empty(rows.shape, rows.dtype)
+    factor = getattr(_native.fisher, f"blocks_factor_{rows.dtype.name}")
+    if not factor(ready(rows), check_int("block", block, low=1), float(damp), w, get_threads(threads)):
+        raise ArgumentError(f"damp={damp!r}: too small for gradients of this size, a block is singular")
+    return w
+
+
+def blocks_multiply(
+    factor: np.ndarray, block: int, damp: float, x: np.ndarray, threads: int | None = None
+) -> np.ndarray:
+    """``x / damp - W_b^T (W_b x_b)`` block by block, in one reading of W; result (d,) is float64."""
+    check(factor, DTYPES[:2])
+    x = _vector("x", x, factor.shape[1])
+    y = np.empty(factor.shape[1])
+    multiply = getattr(_native.fisher, f"blocks_multiply_{factor.dtype.name}")
+    multiply(ready(factor), check_int("block", block, low=1), float(damp), x, y, get_threads(threads))
+    return y
+
+
+def replace(upper: np.ndarray, r: int, row: np.ndarray) -> bool:
+    """Exchange row and column ``r`` of ``K = upper^T upper`` for ``row`` in O(m^2), in place.
+
+    Returns False, with ``upper`` spoilt, if the new matrix is not positive definite to working precision.
+    """
+    m = len(upper)
+    if upper.shape != (m, m) or upper.dtype != np.float64 or not upper.flags.c_contiguous:
+        raise ArgumentError(
+            f"upper is {upper.dtype} of shape {upper.shape}: expected contiguous float64 (m, m)"
+        )
+    return _native.fisher.replace(upper, check_int("r", r, low=0, high=m - 1), _vector("row", row, m).copy())
+
+
+def _vector(name: str, x: np.ndarray, size: int) -> np.ndarray:
+    if x.shape != (size,):
+        raise ShapeError(f"{name} has shape {x.shape}: expected ({size},)")
+    return ready(x, np.float64)

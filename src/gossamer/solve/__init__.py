@@ -1,0 +1,15 @@
+"""Solvers: functions on matrices, and operators that stand for an inverse."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "curvature.explicit": ["DiagonalFisherInverse", "ExplicitFisherInverse"],
+        "curvature.factors": ["gemm_factor", "recurrence_factor"],
+        "curvature.fisher_inverse": ["FisherInverse"],
+        "curvature.mfac": ["MFAC"],
+        "curvature.shards": ["all_reduce_sum", "shard_slice"],
+        "curvature.sliding": ["SlidingFisherInverse", "window_coefficients"],
+    },
+)

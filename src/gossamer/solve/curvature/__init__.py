@@ -1,0 +1,1 @@
+"""Inverses of curvature matrices that are never formed."""

@@ -1,0 +1,17 @@
+"""Networks with zeros: saliency (which entries matter), patterns (which zeros are allowed), schedules (how many)."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "gradients": ["collect_gradients"],
+        "masks": ["hold_masks", "masks_of", "model_sparsity", "prunable_parameters"],
+        "patterns.groups": ["pattern_groups"],
+        "pruners.mfac": ["MFACPruner"],
+        "recipes.gradual": ["GradualRecipe"],
+        "report": ["PruneReport"],
+        "saliency.obs": ["nm_drop", "obs_saliency", "obs_update"],
+        "schedules": ["cubic_schedule", "geometric_schedule"],
+    },
+)

@@ -1,0 +1,1 @@
+"""Which zeros are allowed."""

@@ -1,0 +1,1 @@
+"""Whole ways from a trained network to a sparse one."""

@@ -1,0 +1,1 @@
+"""Plans of pruning and training in turns."""
