@@ -174,4 +174,5 @@ def compress_blocks(
         if compressed is not None:
             with swapped(source, weights):
                 compressed.advance(source.module.get_submodule(source.blocks[index]))
+        source.release(paths)
         step(index + 1, paths[0].rpartition(".")[0] if paths else "")

@@ -119,6 +119,7 @@ def compress(
     reporter = Reporter(progress)
     with reporter.stage("load", 1) as step:
         source = load_model(model)
+        source.release()  # the check of its values has read all of it
         step(1, source.name)
     chosen = _with_budget(load_recipe(recipe), target_size, max_loss)
     _check_out(Path(out), resume or overwrite)

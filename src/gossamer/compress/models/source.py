@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gossamer._core.errors import ArgumentError, UnsupportedError
+from gossamer.compress import memory
 
 BLOCKS = {"llama": "model.layers", "bert": "encoder.layer"}
 EMBEDDINGS = {"llama": ("model.embed_tokens", "lm_head"), "bert": ("embeddings.word_embeddings",)}
@@ -122,6 +123,19 @@ class SourceModel:
         if not self.linears():
             raise UnsupportedError(f"{self.name}: found no torch.nn.Linear layer to compress")
         return self
+
+    def release(self, paths: Iterable[str] | None = None) -> None:
+        """Give back the memory of the layers at ``paths`` (None: of everything) where the model came from a file.
+
+        The values stay: they are read from the file again when somebody looks.
+        """
+        if not self.source_nbytes:
+            return
+        if paths is None:
+            tensors = list(self.module.state_dict().values())
+        else:
+            tensors = [self.weight(path) for path in paths]
+        memory.page_out(tensor.detach().numpy() for tensor in tensors)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
