@@ -5,7 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#define GOSSAMER_FAMILIES(X) X(csr) X(quant) X(gqs) X(nm) X(block) X(lowrank) X(decoder) X(encoder) X(linear) X(fisher)
+#define GOSSAMER_FAMILIES(X) X(csr) X(quant) X(gqs) X(nm) X(block) X(lowrank) X(decoder) X(encoder) X(linear) \
+    X(fisher) X(spgemm)
 
 #define GOSSAMER_DECLARE(family) namespace gossamer::family { void bind(nb::module_&); }
 GOSSAMER_FAMILIES(GOSSAMER_DECLARE)

@@ -8,7 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from gossamer._core.errors import GossamerError
-from gossamer.cli import bench, compress, demo, doctor, evaluate, export, generate, info, recipes, systems
+from gossamer.cli import (
+    bench,
+    compress,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    info,
+    recipes,
+    spgemm,
+    systems,
+)
 from gossamer.cli.output import error_line, exit_code
 
 
@@ -56,7 +68,7 @@ def _options(
     pass
 
 
-for module in (compress, generate, evaluate, info, bench, export, demo, recipes, systems, doctor):
+for module in (compress, generate, evaluate, info, bench, export, demo, recipes, systems, doctor, spgemm):
     app.command(name=module.NAME)(module.run)
 
 

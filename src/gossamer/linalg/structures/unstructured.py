@@ -44,6 +44,19 @@ class CSRMatrix(StructuredMatrix):
         f = {name: to_numpy(factor) for name, factor in self.factors.items()}
         return scipy.sparse.csr_array((f["data"], f["indices"], f["indptr"]), shape=self.shape)
 
+    def __matmul__(self, x: Any) -> Any:
+        """Product; with another :class:`CSRMatrix` it is a :class:`CSRMatrix`, by :func:`spgemm`."""
+        if isinstance(x, CSRMatrix) and not (self._trains or x._trains):
+            from gossamer.linalg.sparse_product.product import spgemm
+
+            C = spgemm(self, x)
+            return C.torch() if self.is_torch else C
+        return super().__matmul__(x)
+
+    @property
+    def _trains(self) -> bool:
+        return any(getattr(factor, "requires_grad", False) for factor in self.factors.values())
+
     def _check(self) -> None:
         f = {name: to_numpy(factor) for name, factor in self.factors.items()}
         csr.check(f["indptr"], f["indices"], f["data"], self.shape)

@@ -1,0 +1,208 @@
+"""SMASH, part A: sparse times sparse against SciPy, SuiteSparse:GraphBLAS and MKL."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import spgemm_matrices as matrices
+from benchmarks.harness import Claim, run
+from gossamer.linalg import spgemm
+
+THREADS = 2
+PAPER = "9.4x against competing approaches on a 64-thread simulator (that comparison needs the simulator)"
+CASES: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "R-MAT 14": lambda: _square(matrices.rmat(14, 16)),
+    "R-MAT 16": lambda: _square(matrices.rmat(16, 8)),
+    "uniform": lambda: _square(matrices.uniform()),
+    "Poisson 64^3": lambda: _square(matrices.poisson()),
+    "band 21": lambda: _square(matrices.band()),
+    "identifiers X X^T": lambda: _gram(matrices.identifiers()),
+    "rare identifiers X^T X": lambda: _gram(matrices.rare(matrices.identifiers()).T.tocsr()),
+    "multigrid R A": lambda: matrices.multigrid()[:2],
+    "multigrid (R A) P": lambda: _second(*matrices.multigrid()),
+}
+
+
+def _square(A: Any) -> tuple[Any, Any]:
+    return A, A
+
+
+def _gram(X: Any) -> tuple[Any, Any]:
+    T = X.T.tocsr()
+    X.sort_indices()
+    T.sort_indices()
+    return X, T
+
+
+def _second(R: Any, A: Any, P: Any) -> tuple[Any, Any]:
+    return spgemm(R, A), P
+
+
+def _graphblas(A: Any, B: Any) -> Callable[[], Any]:
+    import graphblas as gb
+
+    gb.ss.config["nthreads"] = THREADS
+    a, b = gb.io.from_scipy_sparse(A), gb.io.from_scipy_sparse(B)
+    # the export finishes what the library has put off: sorting
+    return lambda: (
+        a.mxm(b, gb.semiring.plus_times).new().ss.export(format="csr", sort=True, give_ownership=True)
+    )
+
+
+def _mkl(A: Any, B: Any) -> Callable[[], Any]:
+    library = next(iter(sorted(Path(sys.prefix, "lib").glob("libmkl_rt.so*"))), None)
+    if library is not None:
+        os.environ.setdefault("MKL_RT", str(library))
+    import scipy.sparse as sp
+    from sparse_dot_mkl import dot_product_mkl, mkl_set_num_threads
+
+    mkl_set_num_threads(THREADS)
+    a, b = sp.csr_matrix(A), sp.csr_matrix(B)
+    return lambda: dot_product_mkl(a, b, reorder_output=True)
+
+
+def _times(runners: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, in turn; who begins moves on by one every round. Every result is freed before the next."""
+    for runner in runners.values():
+        runner()
+    taken: dict[str, list[float]] = {name: [] for name in runners}
+    names = list(runners)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            start = time.perf_counter()
+            result = runners[name]()
+            taken[name].append(time.perf_counter() - start)
+            del result
+    return taken
+
+
+def _spread(ours: list[float], peer: list[float]) -> dict[str, Any]:
+    ratio = [p / o for o, p in zip(ours, peer, strict=True)]
+    quartiles = {k: [float(q) for q in np.quantile(v, (0.25, 0.75))] for k, v in
+                 {"ours": ours, "peer": peer, "ratio": ratio}.items()}  # fmt: skip
+    return {"kind": "quartiles", "rounds": len(ours), **quartiles}
+
+
+def case(name: str) -> Callable[[bool], Iterator[Claim]]:
+    """One matrix against every peer; minimum of the rounds on both sides."""
+
+    def part(full: bool) -> Iterator[Claim]:
+        A, B = CASES[name]()
+        C, stats = spgemm(A, B, threads=THREADS, return_stats=True)
+        S = A @ B
+        S.sort_indices()
+        assert abs(C - S).max() <= 1e-9 * abs(S).max()
+        facts = (
+            f"{A.shape[0]} x {A.shape[1]} by {B.shape[1]}, nnz {A.nnz} and {B.nnz}, {stats.flops} products, "
+            f"nnz(C) {C.nnz}, {stats.compression:.2f} products an entry; {stats.method}; best of the rounds"
+        )
+        del C, S
+        runners = {
+            "ours": lambda: spgemm(A, B, threads=THREADS),
+            "unsorted": lambda: spgemm(A, B, threads=THREADS, sort_indices=False),
+            "one": lambda: spgemm(A, B, threads=1, sort_indices=False),
+            "SciPy": lambda: A @ B,
+            "GraphBLAS": _graphblas(A, B),
+            "MKL": _mkl(A, B),
+        }
+        taken = _times(runners, 9 if full else 5)
+        for title, ours, peer, how in (
+            ("2 threads against SciPy", "unsorted", "SciPy", "1 thread (it has no more), unsorted"),
+            ("2 threads against GraphBLAS", "ours", "GraphBLAS", "2 threads, export sorted"),
+            ("2 threads against MKL", "ours", "MKL", "2 threads, sorted"),
+            ("1 thread against SciPy", "one", "SciPy", "1 thread, unsorted"),
+        ):
+            mine, theirs = min(taken[ours]), min(taken[peer])
+            yield Claim(
+                f"{name}, {title}",
+                ">= 1x",
+                1 / mine,
+                "products of matrices/s",
+                1 / theirs,
+                f"{peer}, {how}",
+                theirs / mine,
+                _spread(taken[ours], taken[peer]),
+                paper=PAPER,
+                note=facts,
+            )
+
+    return part
+
+
+def hub(full: bool) -> Iterator[Claim]:
+    """A row with half of all products: shared by the threads or left to one."""
+    A, B = matrices.hub()
+    runners = {
+        "shared": lambda: spgemm(A, B, threads=THREADS),
+        "alone": lambda: spgemm(A, B, threads=THREADS, method="two-phase", accumulator="dense"),
+        "atomic": lambda: _hub_row(A, B, "split-atomic"),
+        "one": lambda: _hub_row(A, B, "dense"),
+    }
+    taken = _times(runners, 9 if full else 5)
+    for title, ours, peer, target, how in (
+        ("Row with half of the products, shared by 2 threads", "shared", "alone", ">= 1.5x",
+         "gossamer, 2 threads, the row left to one of them"),
+        ("That row alone, merged atomically by 2 threads", "atomic", "one", ">= 1x",
+         "gossamer, 1 thread, dense accumulator"),
+    ):  # fmt: skip
+        mine, theirs = min(taken[ours]), min(taken[peer])
+        yield Claim(
+            title, target, 1 / mine, "products of matrices/s", 1 / theirs, how, theirs / mine,
+            _spread(taken[ours], taken[peer]), paper=PAPER,
+            note="auto shares it by private windows; the atomic table is what memory allows for wider rows",
+        )  # fmt: skip
+
+
+def _hub_row(A: Any, B: Any, accumulator: str) -> Any:
+    return spgemm(A[:1], B, threads=THREADS, method="two-phase", accumulator=accumulator)
+
+
+def summary(full: bool) -> Iterator[Claim]:
+    """Geometric means over the matrices, from the claims that the other parts left in the file."""
+    from benchmarks.harness import read_results
+    from benchmarks.harness.record import RESULTS
+
+    claims = {c["name"]: c for c in read_results(RESULTS / "smash.json")["claims"]}
+    ratio = {
+        peer: [claims[f"{name}, {peer}"]["ratio"] for name in CASES]
+        for peer in ("2 threads against SciPy", "2 threads against GraphBLAS", "2 threads against MKL",
+                     "1 thread against SciPy")
+    }  # fmt: skip
+    scipy, graphblas, mkl, single = ratio.values()
+    better = [min(g, m) for g, m in zip(graphblas, mkl, strict=True)]
+    worst = min([*scipy, *better])
+    means = [float(np.exp(np.mean(np.log(r)))) for r in (scipy, better, single)]
+    where = min(((r, f"{name}, {peer}") for peer, rs in ratio.items() if peer[0] == "2"
+                 for name, r in zip(CASES, rs, strict=True)))[1]  # fmt: skip
+    for title, target, value in (
+        ("Geometric mean of all matrices, 2 threads against SciPy", ">= 2.0x", means[0]),
+        (
+            "Geometric mean of all matrices, 2 threads against the better of GraphBLAS and MKL",
+            ">= 1.3x",
+            means[1],
+        ),
+        ("Worst of all matrices and peers, 2 threads", ">= 1.0x", worst),
+        ("Geometric mean of all matrices, 1 thread against SciPy", ">= 1.15x", means[2]),
+    ):
+        yield Claim(
+            title, target, value, "times the peer's speed", 1.0, "the peer", value, paper=PAPER,
+            note=f"{len(CASES)} matrices; worst: {where}",
+        )  # fmt: skip
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace(" ", "-").replace("^", "").replace("(", "").replace(")", "")
+
+
+PARTS = {**{_slug(name): case(name) for name in CASES}, "hub": hub, "summary": summary}
+
+if __name__ == "__main__":
+    run("smash", PARTS, packages=["numpy", "scipy", "python-graphblas", "suitesparse-graphblas", "mkl",
+                                  "sparse_dot_mkl", "pyamg"])  # fmt: skip

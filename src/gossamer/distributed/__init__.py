@@ -1,0 +1,5 @@
+"""Computations spread over a Dask cluster."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, attributes={"sparse_product": ["spgemm"]})

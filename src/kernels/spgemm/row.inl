@@ -1,0 +1,311 @@
+// One row of C in each accumulator, on the memory of one thread.
+#pragma once
+
+#include "spgemm.hpp"
+#include "table.inl"
+
+namespace gossamer::spgemm {
+inline namespace GOSSAMER_ISA {
+
+template <class Ring>
+inline constexpr bool counting = false;
+template <>
+inline constexpr bool counting<Pattern> = true;
+
+template <class T>
+GOSSAMER_INLINE T* carve(std::byte*& memory, std::int64_t count) {
+    T* const here = reinterpret_cast<T*>(memory);
+    memory += round_up(count * static_cast<std::int64_t>(sizeof(T)), 64);
+    return here;
+}
+
+// Sets bits [from, to) of a bitmap.
+GOSSAMER_INLINE void set_range(std::uint64_t* words, std::int64_t from, std::int64_t to) {
+    const std::int64_t first = from >> 6, last = (to - 1) >> 6;
+    const std::uint64_t head = ~std::uint64_t{0} << (from & 63), tail = ~std::uint64_t{0} >> (63 - ((to - 1) & 63));
+    if (first == last) {
+        words[first] |= head & tail;
+        return;
+    }
+    words[first] |= head;
+    for (std::int64_t i = first + 1; i < last; ++i) words[i] = ~std::uint64_t{0};
+    words[last] |= tail;
+}
+
+// Moves the values under one word of a bitmap to C and puts the identity back.
+template <class Ring, class Index, class Value>
+GOSSAMER_INLINE std::int64_t emit_word(std::uint64_t bits, std::int64_t column, Value* values, Index* col, Value* val) {
+    std::int64_t n = 0;
+    if (__builtin_popcountll(bits) > 24) { // in runs
+        for (std::int64_t at = 0; bits;) {
+            const int gap = __builtin_ctzll(bits);
+            bits >>= gap;
+            at += gap;
+            const int run = ~bits ? __builtin_ctzll(~bits) : 64;
+            for (int i = 0; i < run; ++i) {
+                col[n + i] = static_cast<Index>(column + at + i);
+                val[n + i] = values[at + i];
+                values[at + i] = Ring::identity;
+            }
+            n += run;
+            at += run;
+            bits = run < 64 ? bits >> run : 0;
+        }
+        return n;
+    }
+    for (; bits; bits &= bits - 1, ++n) {
+        const int i = __builtin_ctzll(bits);
+        col[n] = static_cast<Index>(column + i);
+        val[n] = values[i];
+        values[i] = Ring::identity;
+    }
+    return n;
+}
+
+template <class Ring, class Index>
+struct Worker {
+    using Value = typename Ring::Value;
+    const Job<Index>& job;
+    Value *values, *slots;
+    std::uint64_t *words, *summary;
+    Index* keys;
+    std::uint8_t* state;
+    Entry *entries, *spare;
+
+    static std::int64_t width(const Job<Index>& job) { return round_up(job.widest + 128, 4096) + 4096; }
+    static int table_bits(std::int64_t bound) { return bits_for(2 * most<std::int64_t>(bound, 16)); }
+
+    static std::int64_t bytes(const Job<Index>& job) {
+        const std::int64_t table = std::int64_t{1} << table_bits(job.fullest), held = job.fullest + 16;
+        return width(job) * static_cast<std::int64_t>(counting<Ring> ? 0 : sizeof(Value)) + width(job) / 8 +
+               width(job) / 512 + table * static_cast<std::int64_t>(sizeof(Index) + sizeof(Value) + 1) +
+               2 * held * static_cast<std::int64_t>(sizeof(Entry)) + 16 * 64;
+    }
+
+    Worker(const Job<Index>& j, std::byte* memory, bool fresh) : job(j) {
+        const std::int64_t wide = width(job), table = std::int64_t{1} << table_bits(job.fullest);
+        values = carve<Value>(memory, counting<Ring> ? 0 : wide);
+        words = carve<std::uint64_t>(memory, wide / 64);
+        summary = carve<std::uint64_t>(memory, wide / 4096);
+        keys = carve<Index>(memory, table);
+        slots = carve<Value>(memory, table);
+        state = carve<std::uint8_t>(memory, table);
+        entries = carve<Entry>(memory, job.fullest + 16);
+        spare = carve<Entry>(memory, job.fullest + 16);
+        if (!fresh) return;
+        if constexpr (!counting<Ring>)
+            for (std::int64_t i = 0; i < wide; ++i) values[i] = Ring::identity;
+        for (std::int64_t i = 0; i < wide / 64; ++i) words[i] = 0;
+        for (std::int64_t i = 0; i < wide / 4096; ++i) summary[i] = 0;
+        for (std::int64_t i = 0; i < table; ++i) keys[i] = -1;
+    }
+
+    std::int64_t run(std::int64_t row, Index* col, Value* val) {
+        switch (job.kind[row]) {
+            case empty: return 0;
+            case scale: return by_scale(row, col, val);
+            case small: return by_sort(row, col, val);
+            case merge: return by_merge(row, col, val);
+            case dense:
+                return ceil_div(job.high[row] - (job.low[row] & ~std::int64_t{63}), 64) > 4 * job.bound[row]
+                           ? by_dense<true>(row, col, val)
+                           : by_dense<false>(row, col, val);
+            case hash: return job.mask_ptr ? by_mask(row, col, val) : by_hash<false>(row, col, val);
+            default: return by_hash<true>(row, col, val);
+        }
+    }
+
+    std::int64_t by_scale(std::int64_t row, Index* col, Value* val) {
+        const std::int64_t p = job.a_ptr[row], k = job.a_col[p], q = job.b_ptr[k], n = job.b_ptr[k + 1] - q;
+        if constexpr (!counting<Ring>)
+            for (std::int64_t i = 0; i < n; ++i) {
+                col[i] = job.b_col[q + i];
+                val[i] = times<Ring>(job.a_val, p, job.b_val, q + i);
+            }
+        return n;
+    }
+
+    std::int64_t by_sort(std::int64_t row, Index* col, Value* val) {
+        std::int64_t n = 0;
+        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            const std::int64_t k = job.a_col[p];
+            for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q, ++n) {
+                entries[n] = {static_cast<std::uint64_t>(job.b_col[q]), n};
+                slots[n] = times<Ring>(job.a_val, p, job.b_val, q);
+            }
+        }
+        const Entry* sorted = entries;
+        if (n > 32) {
+            sorted = sort_entries(entries, spare, n);
+        } else {
+            for (std::int64_t i = 1; i < n; ++i) {
+                const Entry moving = entries[i];
+                std::int64_t j = i;
+                for (; j > 0 && entries[j - 1].column > moving.column; --j) entries[j] = entries[j - 1];
+                entries[j] = moving;
+            }
+        }
+        std::int64_t out = 0;
+        for (std::int64_t i = 0; i < n; ++out) {
+            const std::uint64_t column = sorted[i].column;
+            Value total = slots[sorted[i].slot];
+            for (++i; i < n && sorted[i].column == column; ++i) total = Ring::sum(total, slots[sorted[i].slot]);
+            if constexpr (!counting<Ring>) {
+                col[out] = static_cast<Index>(column);
+                val[out] = total;
+            }
+        }
+        return out;
+    }
+
+    std::int64_t by_merge(std::int64_t row, Index* col, Value* val) {
+        std::int64_t at[4], end[4], from[4], n = 0;
+        int ways = 0;
+        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            const std::int64_t k = job.a_col[p];
+            if (job.b_ptr[k] == job.b_ptr[k + 1]) continue;
+            at[ways] = job.b_ptr[k], end[ways] = job.b_ptr[k + 1], from[ways++] = p;
+        }
+        while (ways) {
+            Index column = job.b_col[at[0]];
+            for (int w = 1; w < ways; ++w) column = least(column, job.b_col[at[w]]);
+            Value total = Ring::identity;
+            int left = 0;
+            for (int w = 0; w < ways; ++w) {
+                if (job.b_col[at[w]] == column) {
+                    total = Ring::sum(total, times<Ring>(job.a_val, from[w], job.b_val, at[w]));
+                    ++at[w];
+                }
+                if (at[w] < end[w]) at[left] = at[w], end[left] = end[w], from[left++] = from[w];
+            }
+            ways = left;
+            if constexpr (!counting<Ring>) {
+                col[n] = column;
+                val[n] = total;
+            }
+            ++n;
+        }
+        return n;
+    }
+
+    template <bool TwoLevel>
+    std::int64_t by_dense(std::int64_t row, Index* col, Value* val) {
+        const std::int64_t base = job.low[row] & ~std::int64_t{63};
+        const auto mark = [&](std::int64_t j) {
+            words[j >> 6] |= std::uint64_t{1} << (j & 63);
+            if constexpr (TwoLevel) summary[j >> 12] |= std::uint64_t{1} << (j >> 6 & 63);
+        };
+        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            const std::int64_t k = job.a_col[p], q = job.b_ptr[k], n = job.b_ptr[k + 1] - q;
+            if (n > 2 && job.b_sorted && job.last[k] - job.first[k] == n) { // neighbours: no scatter
+                const std::int64_t j = job.first[k] - base;
+                if constexpr (!counting<Ring>) {
+                    Value* const __restrict to = values + j;
+                    for (std::int64_t i = 0; i < n; ++i)
+                        to[i] = Ring::sum(to[i], times<Ring>(job.a_val, p, job.b_val, q + i));
+                }
+                set_range(words, j, j + n);
+                if constexpr (TwoLevel) set_range(summary, j >> 6, ((j + n - 1) >> 6) + 1);
+                continue;
+            }
+            for (std::int64_t i = q; i < q + n; ++i) {
+                const std::int64_t j = job.b_col[i] - base;
+                if constexpr (!counting<Ring>)
+                    values[j] = Ring::sum(values[j], times<Ring>(job.a_val, p, job.b_val, i));
+                mark(j);
+            }
+        }
+        std::int64_t n = 0;
+        const auto take = [&](std::int64_t w) {
+            const std::uint64_t bits = words[w];
+            words[w] = 0;
+            if constexpr (counting<Ring>)
+                n += __builtin_popcountll(bits);
+            else
+                n += emit_word<Ring>(bits, base + w * 64, values + w * 64, col + n, val + n);
+        };
+        const std::int64_t used = ceil_div(job.high[row] - base, 64);
+        if constexpr (TwoLevel) {
+            for (std::int64_t s = 0; s < ceil_div(used, 64); ++s) {
+                for (std::uint64_t bits = summary[s]; bits; bits &= bits - 1) take(s * 64 + __builtin_ctzll(bits));
+                summary[s] = 0;
+            }
+        } else {
+            for (std::int64_t w = 0; w < used; ++w) take(w);
+        }
+        return n;
+    }
+
+    template <bool Vector>
+    std::int64_t by_hash(std::int64_t row, Index* col, Value* val) {
+        const int bits = table_bits(job.bound[row]);
+        std::int64_t n = 0;
+        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            const std::int64_t k = job.a_col[p];
+            for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q) {
+                bool fresh;
+                const std::int64_t slot = find<Vector>(keys, bits, job.b_col[q], fresh);
+                if (fresh) entries[n++] = {static_cast<std::uint64_t>(job.b_col[q]), slot};
+                if constexpr (!counting<Ring>) {
+                    const Value v = times<Ring>(job.a_val, p, job.b_val, q);
+                    slots[slot] = fresh ? v : Ring::sum(slots[slot], v);
+                }
+            }
+        }
+        return emit_entries(n, col, val);
+    }
+
+    std::int64_t emit_entries(std::int64_t n, Index* col, Value* val) {
+        const Entry* from = entries;
+        if constexpr (!counting<Ring>)
+            if (job.sort) from = sort_entries(entries, spare, n);
+        for (std::int64_t i = 0; i < n; ++i) {
+            if constexpr (!counting<Ring>) {
+                col[i] = static_cast<Index>(from[i].column);
+                val[i] = slots[from[i].slot];
+            }
+            keys[from[i].slot] = -1;
+        }
+        return n;
+    }
+
+    // The table holds the mask's row before the first product comes.
+    std::int64_t by_mask(std::int64_t row, Index* col, Value* val) {
+        enum : std::uint8_t { open, taken, refused };
+        const std::int64_t masked = job.mask_ptr[row + 1] - job.mask_ptr[row];
+        const int bits = table_bits(masked + (job.complement ? job.bound[row] : 0));
+        std::int64_t loaded = 0, n = 0;
+        Entry* const preloaded = spare;
+        for (std::int64_t p = job.mask_ptr[row]; p < job.mask_ptr[row + 1]; ++p) {
+            bool fresh;
+            const std::int64_t slot = find<false>(keys, bits, job.mask_col[p], fresh);
+            if (!fresh) continue;
+            preloaded[loaded++] = {0, slot};
+            state[slot] = job.complement ? refused : open;
+        }
+        const std::int64_t size = std::int64_t{1} << bits;
+        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            const std::int64_t k = job.a_col[p];
+            for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q) {
+                const Index key = job.b_col[q];
+                std::int64_t slot = slot_of(key, bits);
+                while (keys[slot] != key && keys[slot] != Index{-1}) slot = (slot + 1) & (size - 1);
+                if (keys[slot] == Index{-1}) {
+                    if (!job.complement) continue;
+                    keys[slot] = key;
+                    state[slot] = open;
+                }
+                if (state[slot] == refused) continue;
+                const Value v = times<Ring>(job.a_val, p, job.b_val, q);
+                slots[slot] = state[slot] == open ? v : Ring::sum(slots[slot], v);
+                if (state[slot] == open) entries[n++] = {static_cast<std::uint64_t>(key), slot};
+                state[slot] = taken;
+            }
+        }
+        for (std::int64_t i = 0; i < loaded; ++i) keys[preloaded[i].slot] = -1;
+        return emit_entries(n, col, val);
+    }
+};
+
+} // namespace GOSSAMER_ISA
+} // namespace gossamer::spgemm

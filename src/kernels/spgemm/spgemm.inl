@@ -1,0 +1,163 @@
+// The passes of the family; each <isa>.cpp includes this and exports its table.
+#include "shared.inl"
+
+#include <cstdlib>
+
+namespace gossamer::spgemm {
+inline namespace GOSSAMER_ISA {
+
+inline constexpr std::int64_t rows_per_chunk = 1024;
+
+template <class Index, class Body>
+void over_rows(std::int64_t rows, int threads, std::int64_t work, const Body& body) {
+    parallel_chunks(ceil_div(rows, rows_per_chunk), worthwhile_threads(work, threads), [&](std::int64_t chunk) {
+        body(chunk * rows_per_chunk, least(rows, (chunk + 1) * rows_per_chunk));
+    });
+}
+
+template <class Index>
+bool inspect(const Job<Index>& job) {
+    bool ascends = true;
+    over_rows<Index>(job.inner, job.threads, job.b_ptr[job.inner] + job.inner, [&](std::int64_t from, std::int64_t to) {
+        bool mine = true;
+        for (std::int64_t k = from; k < to; ++k) {
+            const std::int64_t begin = job.b_ptr[k], end = job.b_ptr[k + 1];
+            Index low = begin < end ? job.b_col[begin] : 0, high = low;
+            for (std::int64_t q = begin + 1; q < end; ++q) {
+                const Index j = job.b_col[q];
+                mine &= j > job.b_col[q - 1];
+                low = least(low, j);
+                high = most(high, j);
+            }
+            job.first[k] = low;
+            job.last[k] = begin < end ? high + std::int64_t{1} : low;
+        }
+        if (!mine) __atomic_store_n(&ascends, false, __ATOMIC_RELAXED);
+    });
+    return ascends;
+}
+
+inline void raise(std::int64_t* to, std::int64_t value) {
+    std::int64_t seen = __atomic_load_n(to, __ATOMIC_RELAXED);
+    while (seen < value && !__atomic_compare_exchange_n(to, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+}
+
+template <class Index>
+Kind choose(const Job<Index>& job, std::int64_t row, std::int64_t total) {
+    const std::int64_t fma = job.fma[row], window = job.high[row] - job.low[row], bound = job.bound[row];
+    const std::int64_t terms = job.a_ptr[row + 1] - job.a_ptr[row];
+    if (fma == 0) return empty;
+    if (job.mask_ptr) return job.complement || job.mask_ptr[row + 1] > job.mask_ptr[row] ? hash : empty;
+    const bool scales = terms == 1 && job.b_sorted, merges = terms <= 4 && job.b_sorted;
+    if (job.forced == scale ? scales : job.forced == merge ? merges : job.forced > 0)
+        return static_cast<Kind>(job.forced);
+    if (scales) return scale;
+    if (job.threads > 1 && fma > job.split_floor && fma > total / (job.split_share * job.threads)) return split;
+    if (fma <= job.small_limit) return small;
+    if (merges && fma <= 4 * job.small_limit) return merge;
+    if (window <= job.dense_window || bound > window / job.dense_ratio) return dense;
+    return hash;
+}
+
+template <class Index>
+void analyse(Job<Index>& job) {
+    const std::int64_t work = job.a_ptr[job.rows] + job.rows;
+    std::int64_t total = 0;
+    over_rows<Index>(job.rows, job.threads, work, [&](std::int64_t from, std::int64_t to) {
+        std::int64_t sum = 0;
+        for (std::int64_t row = from; row < to; ++row) {
+            std::int64_t fma = 0, low = job.cols, high = 0;
+            for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+                const std::int64_t k = job.a_col[p], n = job.b_ptr[k + 1] - job.b_ptr[k];
+                if (n == 0) continue;
+                fma += n;
+                low = least(low, job.first[k]);
+                high = most(high, job.last[k]);
+            }
+            if (fma == 0) low = high = 0;
+            job.fma[row] = fma;
+            job.low[row] = low;
+            job.high[row] = high;
+            job.bound[row] = least(fma, high - low);
+            sum += fma;
+        }
+        __atomic_fetch_add(&total, sum, __ATOMIC_RELAXED);
+    });
+    over_rows<Index>(job.rows, job.threads, job.rows * 8, [&](std::int64_t from, std::int64_t to) {
+        std::int64_t widest = 0, fullest = 0;
+        for (std::int64_t row = from; row < to; ++row) {
+            const Kind kind = choose(job, row, total);
+            job.kind[row] = kind;
+            if (kind == dense) widest = most(widest, job.high[row] - job.low[row] + 64);
+            if (kind == small) fullest = most(fullest, job.fma[row]);
+            if (kind == hash || kind == hash_vector) {
+                const std::int64_t masked = job.mask_ptr ? job.mask_ptr[row + 1] - job.mask_ptr[row] : 0;
+                fullest = most(fullest, masked + job.bound[row]);
+                if (job.mask_ptr && !job.complement) job.bound[row] = least(job.bound[row], masked);
+            }
+        }
+        raise(&job.widest, widest);
+        raise(&job.fullest, fullest);
+    });
+}
+
+// Calls at(row) for where the entries of a row go; rows shared by all threads come first.
+template <class Ring, class Index>
+void pass(Job<Index>& job) {
+    using Value = typename Ring::Value;
+    Value* const out = static_cast<Value*>(job.c_val);
+    if (!job.pieces)
+        for (std::int64_t row = 0; row < job.rows; ++row) {
+            if (job.kind[row] != split) continue;
+            const std::int64_t at = job.c_ptr ? job.c_ptr[row] : 0;
+            job.count[row] = by_all_threads<Ring>(job, row, job.c_col + at, out + at);
+        }
+    const int threads = static_cast<int>(most<std::int64_t>(1, least<std::int64_t>(job.threads, job.tokens)));
+    const std::int64_t bytes = Worker<Ring, Index>::bytes(job);
+    Scratch memory(bytes, threads);
+    Scratch started(threads, 1);
+    std::uint8_t* const known = reinterpret_cast<std::uint8_t*>(started.part(0));
+    for (int t = 0; t < threads; ++t) known[t] = 0;
+    parallel_chunks_by_thread(job.tokens, threads, [&](std::int64_t token, int thread) {
+        Worker<Ring, Index> worker(job, memory.part(thread), !known[thread]);
+        known[thread] = 1;
+        Index* col = job.c_col;
+        Value* val = out;
+        std::int64_t at = 0;
+        if (job.pieces) {
+            std::int64_t most_entries = 1;
+            for (std::int64_t row = job.cuts[token]; row < job.cuts[token + 1]; ++row) most_entries += job.bound[row];
+            col = static_cast<Index*>(std::malloc(static_cast<std::size_t>(most_entries) * sizeof(Index)));
+            val = static_cast<Value*>(std::malloc(static_cast<std::size_t>(most_entries) * sizeof(Value)));
+            job.pieces[token] = {col, val};
+            if (!col || !val) {
+                __atomic_store_n(&job.failed, true, __ATOMIC_RELAXED);
+                return;
+            }
+        }
+        for (std::int64_t row = job.cuts[token]; row < job.cuts[token + 1]; ++row) {
+            if (job.kind[row] == split) continue;
+            if (job.c_ptr) at = job.c_ptr[row];
+            const std::int64_t n = worker.run(row, col + at, val + at);
+            job.count[row] = n;
+            if (job.pieces) at += n;
+        }
+    });
+}
+
+template <class Index>
+inline constexpr Passes<Index> passes{
+    inspect<Index>,
+    analyse<Index>,
+    pass<Pattern, Index>,
+    {pass<PlusTimes<float>, Index>, pass<PlusTimes<double>, Index>, pass<PlusTimes<Complex<float>>, Index>,
+     pass<PlusTimes<Complex<double>>, Index>, pass<PlusTimes<std::int32_t>, Index>,
+     pass<PlusTimes<std::int64_t>, Index>, pass<MinPlus<float>, Index>, pass<MinPlus<double>, Index>,
+     pass<MinPlus<std::int32_t>, Index>, pass<MinPlus<std::int64_t>, Index>, pass<MaxTimes<float>, Index>,
+     pass<MaxTimes<double>, Index>, pass<MaxTimes<std::int32_t>, Index>, pass<MaxTimes<std::int64_t>, Index>,
+     pass<OrAnd, Index>, pass<PlusPair, Index>}};
+
+inline constexpr Table kernels{passes<std::int32_t>, passes<std::int64_t>};
+
+} // namespace GOSSAMER_ISA
+} // namespace gossamer::spgemm
