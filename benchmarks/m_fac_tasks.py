@@ -13,10 +13,10 @@ from benchmarks.harness import Race, compare
 from gossamer.solve import MFAC
 from gossamer.sparsify import MFACPruner
 
-GRIDS = {
-    "mfac": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-    "sgd": (1e-2, 3e-2, 1e-1, 3e-1, 1.0),
-    "adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+GRIDS: dict[str, list[dict[str, float]]] = {
+    "mfac": [{"damp": damp, "lr": damp * ratio} for damp in (1e-3, 1e-2, 1e-1) for ratio in (1.0, 3.0, 10.0)],
+    "sgd": [{"lr": lr} for lr in (1e-2, 3e-2, 1e-1, 3e-1, 1.0)],
+    "adam": [{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
 }
 
 
@@ -68,44 +68,50 @@ def accuracy(net: Any, x: Any, y: Any) -> float:
         return 100 * float((net(x).argmax(1) == y).float().mean())
 
 
-def prune_runs(kind: str, sparsity: float, seeds: int) -> dict[str, list[float]]:
-    """Test accuracy of every method on the same trained networks."""
+def prune_runs(
+    kind: str, sparsities: tuple[float, ...], seeds: int, full: bool
+) -> dict[float, dict[str, list[float]]]:
+    """Test accuracy of every method on the same trained networks, by sparsity."""
     (x, y), (xt, yt) = digits()
     methods: dict[str, dict[str, Any]] = {
         "magnitude": {"curvature": "magnitude", "n_recompute": 1},
         "diagonal Fisher one-shot": {"curvature": "diagonal", "n_recompute": 1},
         "diagonal Fisher, 16 recomputations": {"curvature": "diagonal", "n_recompute": 16},
-        "WoodFisher blocks, 16 recomputations": {"curvature": "woodfisher", "n_recompute": 16},
         "M-FAC one-shot": {"n_recompute": 1},
         "M-FAC, 16 recomputations": {"n_recompute": 16},
-        "M-FAC, 16 recomputations, exact joint removal": {"n_recompute": 16, "joint": "exact"},
     }
-    table: dict[str, list[float]] = {"dense": [], **{name: [] for name in methods}}
+    if full:
+        methods["WoodFisher blocks, 16 recomputations"] = {"curvature": "woodfisher", "n_recompute": 16}
+        methods["M-FAC, 16 recomputations, exact joint removal"] = {"n_recompute": 16, "joint": "exact"}
+    tables: dict[float, dict[str, list[float]]] = {
+        sparsity: {"dense": [], **{name: [] for name in methods}} for sparsity in sparsities
+    }
     for seed in range(seeds):
         trained = train(network(kind, seed), x, y, 60, seed=seed)
-        table["dense"].append(accuracy(trained, xt, yt))
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
         more = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed + 100))
         loader = [(x[i], y[i]) for i in torch.cat([order, more])[: 64 * 32].split(32)]
-        for name, options in methods.items():
-            net = copy.deepcopy(trained)
-            MFACPruner(net, loader, F.cross_entropy, ngrads=64, **options).prune(sparsity)
-            table[name].append(accuracy(net, xt, yt))
-    return table
+        for sparsity, table in tables.items():
+            table["dense"].append(accuracy(trained, xt, yt))
+            for name, options in methods.items():
+                net = copy.deepcopy(trained)
+                MFACPruner(net, loader, F.cross_entropy, ngrads=64, **options).prune(sparsity)
+                table[name].append(accuracy(net, xt, yt))
+    return tables
 
 
-def _optimizer(name: str, net: Any, lr: float) -> Any:
+def _optimizer(name: str, net: Any, setting: dict[str, float]) -> Any:
     if name == "mfac":
-        return MFAC(net.parameters(), lr=lr, ngrads=64, momentum=0.9, damp=1e-3)
+        return MFAC(net.parameters(), ngrads=64, momentum=0.9, **setting)
     if name == "sgd":
-        return torch.optim.SGD(net.parameters(), lr, momentum=0.9)
-    return torch.optim.Adam(net.parameters(), lr)
+        return torch.optim.SGD(net.parameters(), momentum=0.9, **setting)
+    return torch.optim.Adam(net.parameters(), **setting)
 
 
-def _run(name: str, lr: float, epochs: int, seed: int) -> dict[str, float]:
+def _run(name: str, setting: dict[str, float], epochs: int, seed: int) -> dict[str, float]:
     (x, y), (xt, yt) = digits()
     net = network("mlp", seed)
-    optimizer = _optimizer(name, net, lr)
+    optimizer = _optimizer(name, net, setting)
     batches = epochs_of(x, 64, seed)
     total = epochs * (len(x) // 64)
     reached = float(total)
@@ -128,14 +134,15 @@ def _run(name: str, lr: float, epochs: int, seed: int) -> dict[str, float]:
     }
 
 
-def tuned(epochs: int, seeds: int) -> dict[str, dict[str, float]]:
-    """Every optimiser at the learning rate of its grid with the least final training loss, mean of seeds."""
+def tuned(epochs: int, seeds: int) -> dict[str, dict[str, Any]]:
+    """Every optimiser at the point of its grid with the least final training loss, mean of seeds."""
     best = {}
     for name, grid in GRIDS.items():
         rows = []
-        for lr in grid:
-            runs = [_run(name, lr, epochs, seed) for seed in range(seeds)]
-            rows.append({"lr": lr, **{k: float(np.mean([run[k] for run in runs])) for k in runs[0]}})
+        for setting in grid:
+            runs = [_run(name, setting, epochs, seed) for seed in range(seeds)]
+            label = ", ".join(f"{k} {v:g}" for k, v in setting.items())
+            rows.append({"setting": label, **{k: float(np.mean([run[k] for run in runs])) for k in runs[0]}})
         best[name] = min(rows, key=lambda row: row["loss"])
     return best
 
