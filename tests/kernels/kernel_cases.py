@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gossamer._core.arrays import to_bits, widen
-from gossamer._kernels import block, csr, gqs, lowrank, nm, quant
+from gossamer._kernels import block, csr, gqs, lowrank, lscd, nm, quant
 from gossamer._kernels.packing import (
     pack_codes,
     pack_positions,
@@ -191,6 +191,20 @@ def random_factors(rng, rows, cols, rank, storage):
     return tuple(factors), wide[0] @ wide[1]
 
 
+def lscd_case(rng, rows, cols, entry, density=0.4, split=0):
+    weight = rng.standard_normal((rows, cols)).astype(np.float32)
+    stored = to_bits(weight) if entry == "bfloat16" else weight.astype(entry)
+    mask = rng.random((rows, cols)) < density * rng.choice([0, 0.5, 1, 1.5], (rows, 1))
+    factors = lscd.pack(stored, mask, entry)
+    lscd.check(*factors, (rows, cols), entry)
+
+    def product(x, threads=1):
+        return lscd.matmat(*factors, x, rows, split=split, threads=threads)
+
+    dense = np.where(mask, widen(stored), 0).astype(np.float64)
+    return Case(product, dense, np.float32, f"lscd {rows}x{cols} {entry} split {split}")
+
+
 def random_case(family: str, entry: str, rng: np.random.Generator, largest: int = 300) -> Case:
     """A random instance of a row of the table, odd sizes and all."""
     rows = int(rng.integers(0, 20))
@@ -210,6 +224,8 @@ def random_case(family: str, entry: str, rng: np.random.Generator, largest: int 
         return block_case(rng, rows, int(rng.integers(1, 12)), shape, entry)
     if family == "csr":
         return csr_case(rng, rows, cols, entry, density=rng.random())
+    if family == "lscd":
+        return lscd_case(rng, rows + 1, cols, entry, rng.random(), int(rng.integers(0, 4)))
     if family == "lowrank":
         return lowrank_case(rng, rows, cols, int(rng.integers(0, 9)), entry)
     raise AssertionError(f"the table has a family without cases: {family}")

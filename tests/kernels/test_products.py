@@ -98,7 +98,7 @@ def test_any_number_of_threads_gives_the_same_bits(family, entry, columns):
 
 def _large_cases(family, entry, rng):
     """Large enough that several threads are worth waking."""
-    from tests.kernels.kernel_cases import block_case, csr_case, lowrank_case, nm_case
+    from tests.kernels.kernel_cases import block_case, csr_case, lowrank_case, lscd_case, nm_case
 
     return {
         "quant": lambda: [quant_case(rng, 700, 1100, b, g, z, entry) for b, g, z in
@@ -108,5 +108,6 @@ def _large_cases(family, entry, rng):
         "nm": lambda: [nm_case(rng, 700, 1600, 2, 4, entry), nm_case(rng, 700, 1600, 3, 16, entry)],
         "block": lambda: [block_case(rng, 700, 100, (1, 16), entry), block_case(rng, 99, 200, (6, 8), entry)],
         "csr": lambda: [csr_case(rng, 700, 1600, entry)],
+        "lscd": lambda: [lscd_case(rng, 700, 1600, entry), lscd_case(rng, 70, 9000, entry, split=5)],
         "lowrank": lambda: [lowrank_case(rng, 900, 900, 65, entry)],
     }[family]()  # fmt: skip

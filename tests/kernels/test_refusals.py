@@ -7,7 +7,7 @@ import pytest
 from tests.kernels.kernel_cases import random_groups
 
 from gossamer._core.errors import ArgumentError, GossamerError, ShapeError
-from gossamer._kernels import block, csr, gqs, lowrank, nm, quant
+from gossamer._kernels import block, csr, gqs, lowrank, lscd, nm, quant
 
 RNG = np.random.default_rng(0)
 PACKED, SCALE, ZERO = random_groups(RNG, (3, 2), 4, 16, "int")
@@ -151,3 +151,35 @@ def test_low_rank_factors():
         lowrank.check(np.ones((3, 2)), np.ones((2, 4)), (3, 5))
     with pytest.raises(ArgumentError, match="left is float32, right is float64"):
         lowrank.check(np.ones((3, 2), np.float32), np.ones((2, 4)), (3, 4))
+
+
+LSCD = lscd.pack(np.ones((17, 70), np.float32), RNG.random((17, 70)) < 0.5, "float32")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: LSCD[0][:-1]}, "masks is uint16 of shape (3, 64): expected uint16 of shape (4, 64)"),
+        ({0: np.full((4, 64), 0xFFFF, np.uint16)}, "tile_ptr does not count the bits"),
+        ({1: LSCD[1][:-1]}, "tile_ptr must rise from 0 to the number of stored items"),
+        ({1: LSCD[1].astype(np.float64)}, "values is float64"),
+        ({2: LSCD[2][::-1].copy()}, "tile_ptr must rise"),
+        ({2: LSCD[2].astype(np.int32)}, "tile_ptr is int32"),
+    ],
+)
+def test_lscd_factors(change, message):
+    lscd.check(*LSCD, (17, 70), "float32")
+    with pytest.raises(GossamerError, match=re.escape(message)):
+        lscd.check(*(change.get(i, part) for i, part in enumerate(LSCD)), (17, 70), "float32")
+
+
+def test_lscd_bits_beyond_the_matrix_and_operands():
+    full = lscd.pack(np.ones((32, 128), np.float32), np.ones((32, 128), bool), "float32")
+    with pytest.raises(ArgumentError, match=re.escape("outside of the matrix of shape (17, 70)")):
+        lscd.check(*full, (17, 70), "float32")
+    with pytest.raises(ShapeError, match="has another width"):
+        lscd.matmat(*LSCD, np.ones((300, 1), np.float32), 17)
+    with pytest.raises(ArgumentError, match="raw bfloat16"):
+        lscd.matmat(*LSCD, np.ones((70, 1), np.uint16), 17)
+    with pytest.raises(ArgumentError, match="split=-1"):
+        lscd.matmat(*LSCD, np.ones((70, 1), np.float32), 17, split=-1)

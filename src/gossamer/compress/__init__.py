@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "methods.groups": ["group_mask", "group_saliency"],
         "models": ["SourceModel", "load_model"],
         "pipeline": ["compress"],
+        "prune": ["prune_unstructured"],
         "recipe": ["Budget", "Recipe", "list_recipes", "load_recipe"],
         "rule": ["Override", "Rule"],
         "result": ["CompressResult", "CurvePoint", "LayerRow", "Progress", "Sample"],

@@ -22,7 +22,12 @@ KV = ("float16", "float32", "int8")
 ACT = ("int8", "fp32")
 _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 # kernels that multiply a family as what it is
-_OWN = {"dense": "dense", "group-quant": "packed", "group-sparse-quant": "group-sparse"}
+_OWN = {
+    "dense": "dense",
+    "group-quant": "packed",
+    "group-sparse-quant": "group-sparse",
+    "tiled-bitmap": "lscd",
+}
 
 
 class Decoder:

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from gossamer._core.arrays import to_numpy, widen
-from gossamer._kernels import linear
+from gossamer._kernels import linear, lscd
 from gossamer.linalg import (
     DenseMatrix,
     GroupQuantMatrix,
@@ -15,6 +15,7 @@ from gossamer.linalg import (
     LowRankMatrix,
     ProductMatrix,
     SumMatrix,
+    TiledBitmapMatrix,
 )
 from gossamer.linalg.operator import StructuredMatrix
 
@@ -25,6 +26,7 @@ _SPARSE_BELOW = 0.7
 def prepare(matrix: StructuredMatrix) -> Any:
     """Repack a matrix for the token loops.
 
+    Bitmap tiles stay as they are.
     Group-quantised and group-sparse matrices keep their codes, dense ones their float32 or bfloat16, sparse ones
     become non-zeros with a bitmap, and low-rank terms of a sum, in floats or in codes, are fused into its product.
     Every other family runs as the dense matrix that it represents, because none of them is faster on one token.
@@ -47,6 +49,8 @@ def prepare(matrix: StructuredMatrix) -> Any:
     ):
         return _with_low_rank(linear.bitmap(np.zeros(matrix.shape, np.float32)), [matrix])
     f = {name: to_numpy(factor) for name, factor in matrix.factors.items()}
+    if isinstance(matrix, TiledBitmapMatrix):
+        return lscd.prepare(f["masks"], f["values"], f["tile_ptr"], matrix.shape)
     if isinstance(matrix, DenseMatrix):
         return linear.dense(f["weight"])
     if isinstance(matrix, (GroupQuantMatrix, GroupSparseQuantMatrix)):

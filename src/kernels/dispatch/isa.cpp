@@ -75,6 +75,20 @@ Isa active() {
 
 void force(std::string_view text) { chosen().store(static_cast<int>(parse(text)), std::memory_order_relaxed); }
 
+bool has_bfloat16() {
+    static const bool present = [] {
+#if defined(__x86_64__)
+        unsigned a, b, c, d;
+        if (detected() != Isa::avx512 || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+        const bool vbmi2 = c & (1u << 6);
+        return a >= 1 && vbmi2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
+#else
+        return false;
+#endif
+    }();
+    return present && active() == Isa::avx512;
+}
+
 std::string_view name(Isa isa) {
     switch (isa) {
         case Isa::avx512: return "avx512";

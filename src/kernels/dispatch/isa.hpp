@@ -11,5 +11,6 @@ Isa detected();                    // the best that this CPU and operating syste
 Isa active();                      // what select() returns now
 void force(std::string_view name); // "portable", "avx2", "avx512" or "auto"; throws std::invalid_argument
 std::string_view name(Isa isa);
+bool has_bfloat16(); // avx512 is active, and the CPU also has VBMI2 and BF16
 
 } // namespace gossamer

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512BF16__)
+#define GOSSAMER_ISA on_avx512bf16
+#elif defined(__AVX512VNNI__)
 #define GOSSAMER_ISA on_avx512
 #elif defined(__AVX2__)
 #define GOSSAMER_ISA on_avx2

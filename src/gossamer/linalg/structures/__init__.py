@@ -12,6 +12,8 @@ from gossamer.linalg.structures import (
     nm,
     nm_quant,
     permutation,
+    tiled_bitmap,
+    tiled_csl,
     unstructured,
     unstructured_quant,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "nm",
     "nm_quant",
     "permutation",
+    "tiled_bitmap",
+    "tiled_csl",
     "unstructured",
     "unstructured_quant",
 ]

@@ -1,0 +1,1 @@
+"""Products of matrices that choose among several ways of multiplying."""

@@ -1,0 +1,176 @@
+// How one vector of 16 rows is expanded from a mask and packed values, and multiplied with columns of X.
+#pragma once
+
+#include "../dispatch/simd.hpp"
+#include "lscd.hpp"
+
+namespace gossamer::lscd {
+inline namespace GOSSAMER_ISA {
+
+typedef float v16f __attribute__((vector_size(64)));
+typedef std::uint32_t v16u __attribute__((vector_size(64)));
+
+#if !defined(__AVX512F__) && defined(__AVX2__)
+struct Tables { // for each mask of 8 bits: where each place of the expanded vector takes its value from
+    alignas(32) std::int32_t dwords[256][8];
+    alignas(16) std::uint8_t words[256][16]; // 128: zero
+    constexpr Tables() : dwords(), words() {
+        for (int mask = 0; mask < 256; ++mask)
+            for (int place = 0, next = 0; place < 8; ++place) {
+                const bool kept = mask >> place & 1;
+                dwords[mask][place] = kept ? next : -1;
+                words[mask][2 * place] = static_cast<std::uint8_t>(kept ? 2 * next : 128);
+                words[mask][2 * place + 1] = static_cast<std::uint8_t>(kept ? 2 * next + 1 : 128);
+                next += kept;
+            }
+    }
+};
+inline constexpr Tables tables;
+
+GOSSAMER_INLINE __m128i expand_words(std::uint32_t mask, const std::uint16_t* p) {
+    return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
+                            _mm_load_si128(reinterpret_cast<const __m128i*>(tables.words[mask])));
+}
+#endif
+
+// acc[i] += w x[i * stride]: the compiler broadcasts
+template <int N>
+GOSSAMER_INLINE void multiply_floats(v16f w, const float* x, std::int64_t stride, v16f* acc) {
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) acc[i] += w * x[i * stride];
+}
+
+struct Single { // float32
+    using Value = float;
+    using Mask = std::uint16_t;
+    using X = float;
+    using Vector = v16f;
+    static constexpr int columns = 1, x_columns = 1; // of A a step; of X an element holds
+
+    static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
+#if defined(__AVX512F__)
+        return (v16f)_mm512_maskz_expand_ps(mask, _mm512_loadu_ps(p));
+#elif defined(__AVX2__)
+        v16f v;
+        for (int half = 0; half < 2; ++half) {
+            const int bits = mask >> (8 * half) & 255;
+            const __m256i from = _mm256_load_si256(reinterpret_cast<const __m256i*>(tables.dwords[bits]));
+            const __m256 moved = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), from);
+            // places without a bit hold -1, whose sign selects zero
+            const __m256 kept = _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(from, 31)), moved);
+            std::memcpy(reinterpret_cast<char*>(&v) + 32 * half, &kept, 32);
+            p += __builtin_popcount(static_cast<unsigned>(bits));
+        }
+        return v;
+#else
+        v16f v{};
+        for (std::uint32_t bits = mask; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = *p++;
+        return v;
+#endif
+    }
+    template <int N>
+    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
+        multiply_floats<N>(w, x, stride, acc);
+    }
+    static float at(Vector w, int row, int) { return w[row]; }
+};
+
+struct Half { // float16, multiplied as float32
+    using Value = std::uint16_t;
+    using Mask = std::uint16_t;
+    using X = float;
+    using Vector = v16f;
+    static constexpr int columns = 1, x_columns = 1;
+
+    static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
+#if defined(__AVX512VBMI2__)
+        return (v16f)_mm512_cvtph_ps(_mm256_maskz_expand_epi16(mask, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(__AVX512F__)
+        const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+        return (v16f)_mm512_maskz_expand_ps(mask, wide);
+#elif defined(__AVX2__)
+        v16f v;
+        for (int half = 0; half < 2; ++half) {
+            const std::uint32_t bits = mask >> (8 * half) & 255u;
+            const __m256 wide = _mm256_cvtph_ps(expand_words(bits, p));
+            std::memcpy(reinterpret_cast<char*>(&v) + 32 * half, &wide, 32);
+            p += __builtin_popcount(bits);
+        }
+        return v;
+#else
+        v16f v{};
+        for (std::uint32_t bits = mask; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = to_float(*p++);
+        return v;
+#endif
+    }
+    template <int N>
+    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
+        multiply_floats<N>(w, x, stride, acc);
+    }
+    static float at(Vector w, int row, int) { return w[row]; }
+};
+
+struct Brain { // bfloat16 in pairs of columns, multiplied as float32
+    using Value = std::uint16_t;
+    using Mask = std::uint32_t;
+    using X = float;
+    using Vector = v16u; // low half: even column
+    static constexpr int columns = 2, x_columns = 1;
+
+    static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
+#if defined(__AVX512VBMI2__)
+        return (v16u)_mm512_maskz_expand_epi16(mask, _mm512_loadu_si512(p));
+#elif defined(__AVX512F__)
+        const auto half = [](std::uint32_t bits, const Value* from) {
+            const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+            return _mm512_cvtepi32_epi16(_mm512_maskz_expand_epi32(static_cast<__mmask16>(bits), wide));
+        };
+        const __m256i low = half(mask & 0xffffu, p);
+        const __m256i high = half(mask >> 16, p + __builtin_popcount(mask & 0xffffu));
+        return (v16u)_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+#elif defined(__AVX2__)
+        v16u v;
+        for (int quarter = 0; quarter < 4; ++quarter) {
+            const std::uint32_t bits = mask >> (8 * quarter) & 255u;
+            const __m128i moved = expand_words(bits, p);
+            std::memcpy(reinterpret_cast<char*>(&v) + 16 * quarter, &moved, 16);
+            p += __builtin_popcount(bits);
+        }
+        return v;
+#else
+        v16u v{};
+        for (std::uint32_t bits = mask; bits; bits &= bits - 1) {
+            const int place = __builtin_ctz(bits);
+            v[place / 2] |= static_cast<std::uint32_t>(*p++) << (place % 2 * 16);
+        }
+        return v;
+#endif
+    }
+    template <int N>
+    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t step, std::int64_t stride, v16f* acc) {
+        multiply_floats<N>((v16f)(w << 16), x, stride, acc);
+        multiply_floats<N>((v16f)(w & 0xffff0000u), x + step, stride, acc);
+    }
+    static float at(Vector w, int row, int column) {
+        const v16f wide = (v16f)(column ? w & 0xffff0000u : w << 16);
+        return wide[row];
+    }
+};
+
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI2__)
+struct BrainPairs : Brain { // both in bfloat16: the machine multiplies pairs and adds in float32
+    using X = std::uint32_t; // a pair of rows of X
+    static constexpr int x_columns = 2;
+
+    template <int N>
+    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
+#pragma GCC unroll 16
+        for (int i = 0; i < N; ++i)
+            acc[i] = (v16f)_mm512_dpbf16_ps((__m512)acc[i], (__m512bh)w,
+                                            (__m512bh)_mm512_set1_epi32(static_cast<int>(x[i * stride])));
+    }
+};
+#endif
+
+} // namespace GOSSAMER_ISA
+} // namespace gossamer::lscd
