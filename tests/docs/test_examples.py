@@ -44,7 +44,8 @@ def test_the_recipes_of_the_guide_are_valid():
     recipes = [
         Recipe.from_config(tomllib.loads(text)) for text in blocks("docs/guides/new-recipe.md", "toml")
     ]
-    assert [recipe.name for recipe in recipes] == ["mine", "my-budget"]
+    assert [recipe.name for recipe in recipes] == ["mine", "mine-trained", "my-budget"]
+    assert [bool(recipe.stages) for recipe in recipes] == [False, True, False]
     assert recipes[0].rule("model.layers.3.mlp.down_proj").structure.bits == 8
     assert recipes[0].rule("model.layers.3.mlp.up_proj").structure.bits == 4
 
