@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import benchmarks.passive_threads  # noqa: F401  (before any library that starts threads)
 from benchmarks import spgemm_matrices as matrices
 from benchmarks.harness import Claim, run
 from gossamer.linalg import spgemm

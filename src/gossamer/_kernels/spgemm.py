@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Thresholds:
     small_limit : int
         Most products of a row that is sorted in a fixed buffer.
     dense_window : int
-        Widest window of columns that always takes a dense accumulator.
+        Widest window of columns that always takes a dense accumulator, when C is sorted.
     dense_ratio : int
         A wider window takes one when more than ``1 / dense_ratio`` of it may be filled.
     split_share : int
@@ -35,10 +36,14 @@ class Thresholds:
     """
 
     small_limit: int = 32
-    dense_window: int = 1 << 16
+    dense_window: int = 1 << 18
     dense_ratio: int = 8
     split_share: int = 8
     split_floor: int = 1 << 16
+
+    def unsorted(self) -> Thresholds:
+        """The same for a product whose hashed rows need no sort: hashing pays sooner."""
+        return replace(self, dense_window=max(self.dense_window // 4, 1))
 
     def without_split(self) -> Thresholds:
         """The same with no row shared by threads."""
@@ -59,6 +64,8 @@ class Product:
         Pattern (m, n) that limits C, or with ``complement`` the one that C stays out of.
     forced : str, optional
         Accumulator for every row that it can hold; ``"split-atomic"`` is ``"split"`` without private windows.
+    same_b : Product, optional
+        A product with this very B, which has been inspected then.
     """
 
     def __init__(
@@ -72,11 +79,13 @@ class Product:
         forced: str | None = None,
         thresholds: Thresholds | None = None,
         threads: int | None = None,
+        same_b: Product | None = None,
     ) -> None:
         self.threads = get_threads(threads)
         self.rows, self.cols, self.index = len(a[0]) - 1, cols, a[0].dtype
         check_pattern("A", *a, len(b[0]) - 1)
-        check_pattern("B", *b, cols)
+        if same_b is None:
+            check_pattern("B", *b, cols)
         if mask is not None:
             check_pattern("mask", *mask, cols)
             if len(mask[0]) != len(a[0]):
@@ -88,8 +97,13 @@ class Product:
             )
         self.entries = (len(arrays[1]), len(arrays[3]))
         build = getattr(_native.spgemm, f"Product_{self.index.name}")
-        self._native = build(
-            *arrays[:4], cols, *(arrays[4:] if mask is not None else (None, None)), complement, self.threads
+        self._native: Any = build(
+            *arrays[:4],
+            cols,
+            *(arrays[4:] if mask is not None else (None, None)),
+            complement,
+            self.threads,
+            None if same_b is None else same_b._native,
         )
         limits = thresholds or Thresholds()
         self.fma, self.low, self.high, self.bound = (np.empty(self.rows, np.int64) for _ in range(4))
@@ -139,37 +153,62 @@ class Product:
         sort: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Indices and values of C, whose pointers are known."""
-        col, val = self._allocate(pointers, dtype)
-        self._native.numeric(
-            OPERATIONS.index(operation),
-            self.cuts,
-            self.count,
-            pointers,
-            col,
-            val.view(np.uint8),
-            *self._values(operation, a_data, b_data),
-            sort,
-        )
+        col, val = self._allocate(int(pointers[-1]), dtype)
+        self._run(operation, pointers, False, col, val, self._values(operation, a_data, b_data), sort)
         return col, val
 
     def one_phase(
         self, operation: str, a_data: np.ndarray, b_data: np.ndarray, dtype: np.dtype, sort: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pointers, indices and values of C without a symbolic pass; no row may be of kind split."""
-        number = OPERATIONS.index(operation)
-        self._native.grow(number, self.cuts, self.count, *self._values(operation, a_data, b_data), sort)
+        """Pointers, indices and values of C without a symbolic pass; no row may be of kind split.
+
+        Tokens write into an array for the upper bound, of which the system gives only what is touched; with one
+        token that array becomes C.
+        """
+        starts = np.zeros(self.rows + 1, np.int64)
+        np.cumsum(self.bound, out=starts[1:])
+        starts = starts[self.cuts]
+        col, val = self._allocate(int(starts[-1]), dtype)
+        self._run(operation, starts, True, col, val, self._values(operation, a_data, b_data), sort)
         pointers = self._pointers()
-        col, val = self._allocate(pointers, dtype)
-        self._native.gather(number, self.cuts, pointers, col, val.view(np.uint8))
-        return pointers, col, val
+        entries = int(pointers[-1])
+        if len(self.cuts) == 2:
+            col.resize(entries, refcheck=False)
+            val.resize(entries, refcheck=False)
+            return pointers, col, val
+        packed = self._allocate(entries, dtype)
+        self._native.gather(
+            self.cuts,
+            starts,
+            pointers,
+            col,
+            val.view(np.uint8),
+            packed[0],
+            packed[1].view(np.uint8),
+            dtype.itemsize,
+        )
+        return pointers, *packed
+
+    def _run(
+        self,
+        operation: str,
+        where: np.ndarray,
+        by_token: bool,
+        col: np.ndarray,
+        val: np.ndarray,
+        values: list[np.ndarray],
+        sort: bool,
+    ) -> None:
+        number, raw = OPERATIONS.index(operation), val.view(np.uint8)
+        self._native.numeric(number, self.cuts, self.count, where, by_token, col, raw, *values, sort)
 
     def _pointers(self) -> np.ndarray:
         pointers = np.zeros(self.rows + 1, np.int64)
         np.cumsum(self.count, out=pointers[1:])
         return pointers
 
-    def _allocate(self, pointers: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        return np.empty(int(pointers[-1]), self.index), np.empty(int(pointers[-1]), dtype)
+    def _allocate(self, entries: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        return np.empty(entries, self.index), np.empty(entries, dtype)
 
     def _values(self, operation: str, *data: np.ndarray) -> list[np.ndarray]:
         if operation.startswith("plus_pair"):

@@ -4,10 +4,8 @@
 
 #include <nanobind/stl/string.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <vector>
 
 namespace gossamer::spgemm {
@@ -31,7 +29,7 @@ public:
     using Indices = Array<const Index, 1>;
 
     Product(Indices a_ptr, Indices a_col, Indices b_ptr, Indices b_col, std::int64_t cols, nb::object mask_ptr,
-            nb::object mask_col, bool complement, int threads)
+            nb::object mask_col, bool complement, int threads, const Product* like)
         : keep_{nb::cast(a_ptr), nb::cast(a_col), nb::cast(b_ptr), nb::cast(b_col), mask_ptr, mask_col} {
         job_.rows = static_cast<std::int64_t>(a_ptr.shape(0)) - 1;
         job_.inner = static_cast<std::int64_t>(b_ptr.shape(0)) - 1;
@@ -44,12 +42,21 @@ public:
         }
         job_.complement = complement;
         job_.threads = threads;
-        first_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
-        last_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
+        if (like) { // the same B: already inspected
+            first_ = like->first_, last_ = like->last_;
+            job_.b_sorted = like->job_.b_sorted;
+        } else {
+            first_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
+            last_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
+        }
         job_.first = first_.get(), job_.last = last_.get();
+        if (like) return;
         nb::gil_scoped_release release;
         job_.b_sorted = passes<Index>().inspect(job_);
     }
+
+    Product(const Product&) = delete;
+    Product& operator=(const Product&) = delete;
 
     bool sorted() const { return job_.b_sorted; }
 
@@ -74,57 +81,32 @@ public:
         passes<Index>().symbolic(job);
     }
 
-    void numeric(int operation, Longs cuts, Longs count, Longs c_ptr, Array<Index, 1> c_col, Array<std::uint8_t, 1> c_val,
-                 Array<const std::uint8_t, 1> a_val, Array<const std::uint8_t, 1> b_val, bool sort) {
+    // `where` says where rows of C begin, or with `by_token` where tokens do.
+    void numeric(int operation, Longs cuts, Longs count, Longs where, bool by_token, Array<Index, 1> c_col,
+                 Bytes c_val, Array<const std::uint8_t, 1> a_val, Array<const std::uint8_t, 1> b_val, bool sort) {
         Job<Index> job = cut(cuts, count);
-        job.c_ptr = c_ptr.data(), job.c_col = c_col.data(), job.c_val = c_val.data();
+        (by_token ? job.starts : job.c_ptr) = where.data();
+        job.c_col = c_col.data(), job.c_val = c_val.data();
         job.a_val = a_val.data(), job.b_val = b_val.data(), job.sort = sort;
         nb::gil_scoped_release release;
         passes<Index>().numeric[operation](job);
     }
 
-    // One phase: tokens write to memory of their own; gather() moves it to the final arrays.
-    void grow(int operation, Longs cuts, Longs count, Array<const std::uint8_t, 1> a_val,
-              Array<const std::uint8_t, 1> b_val, bool sort) {
-        Job<Index> job = cut(cuts, count);
-        job.a_val = a_val.data(), job.b_val = b_val.data(), job.sort = sort;
-        pieces_.clear();
-        pieces_.resize(static_cast<std::size_t>(job.tokens));
-        std::vector<Piece> raw(pieces_.size(), Piece{nullptr, nullptr});
-        job.pieces = raw.data();
-        {
-            nb::gil_scoped_release release;
-            passes<Index>().numeric[operation](job);
-        }
-        for (std::size_t i = 0; i < raw.size(); ++i) pieces_[i] = {Held(raw[i].indices), Held(raw[i].data)};
-        if (job.failed) {
-            pieces_.clear();
-            throw std::bad_alloc();
-        }
-    }
-
-    void gather(int operation, Longs cuts, Longs c_ptr, Array<Index, 1> c_col, Array<std::uint8_t, 1> c_val) {
-        const std::int64_t bytes = value_bytes[operation], *cut = cuts.data(), *to = c_ptr.data();
+    // Moves what tokens wrote from `starts` on to where it belongs.
+    void gather(Longs cuts, Longs starts, Longs c_ptr, Array<Index, 1> from_col, Bytes from_val, Array<Index, 1> col,
+                Bytes val, std::int64_t bytes) const {
+        const std::int64_t *cut = cuts.data(), *from = starts.data(), *to = c_ptr.data();
         nb::gil_scoped_release release;
-        parallel_chunks(static_cast<std::int64_t>(pieces_.size()), job_.threads, [&](std::int64_t token) {
-            auto& piece = pieces_[static_cast<std::size_t>(token)];
-            const std::int64_t at = to[cut[token]], n = to[cut[token + 1]] - at;
-            if (n > 0) {
-                std::memcpy(c_col.data() + at, piece.first.get(), static_cast<std::size_t>(n) * sizeof(Index));
-                std::memcpy(c_val.data() + at * bytes, piece.second.get(), static_cast<std::size_t>(n * bytes));
-            }
-            piece.first.reset();
-            piece.second.reset();
+        parallel_chunks(static_cast<std::int64_t>(cuts.shape(0)) - 1, job_.threads, [&](std::int64_t token) {
+            const std::int64_t at = to[cut[token]];
+            const auto n = static_cast<std::size_t>(to[cut[token + 1]] - at);
+            std::memcpy(col.data() + at, from_col.data() + from[token], n * sizeof(Index));
+            std::memcpy(val.data() + at * bytes, from_val.data() + from[token] * bytes,
+                        n * static_cast<std::size_t>(bytes));
         });
-        pieces_.clear();
     }
 
 private:
-    struct Free {
-        void operator()(void* memory) const { std::free(memory); }
-    };
-    using Held = std::unique_ptr<void, Free>;
-
     Job<Index> cut(Longs cuts, Longs count) const {
         Job<Index> job = job_;
         job.cuts = cuts.data();
@@ -134,8 +116,7 @@ private:
     }
 
     std::vector<nb::object> keep_;
-    std::unique_ptr<std::int64_t[]> first_, last_;
-    std::vector<std::pair<Held, Held>> pieces_;
+    std::shared_ptr<std::int64_t[]> first_, last_;
     Job<Index> job_{};
 };
 
@@ -144,14 +125,13 @@ void define(nb::module_& m, const char* name) {
     using P = Product<Index>;
     nb::class_<P>(m, name)
         .def(nb::init<typename P::Indices, typename P::Indices, typename P::Indices, typename P::Indices, std::int64_t,
-                      nb::object, nb::object, bool, int>(),
+                      nb::object, nb::object, bool, int, const P*>(),
              nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
-             nb::arg())
+             nb::arg(), nb::arg().none())
         .def_prop_ro("sorted", &P::sorted)
         .def("analyse", &P::analyse)
         .def("symbolic", &P::symbolic)
         .def("numeric", &P::numeric)
-        .def("grow", &P::grow)
         .def("gather", &P::gather);
 }
 

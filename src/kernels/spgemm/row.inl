@@ -19,19 +19,6 @@ GOSSAMER_INLINE T* carve(std::byte*& memory, std::int64_t count) {
     return here;
 }
 
-// Sets bits [from, to) of a bitmap.
-GOSSAMER_INLINE void set_range(std::uint64_t* words, std::int64_t from, std::int64_t to) {
-    const std::int64_t first = from >> 6, last = (to - 1) >> 6;
-    const std::uint64_t head = ~std::uint64_t{0} << (from & 63), tail = ~std::uint64_t{0} >> (63 - ((to - 1) & 63));
-    if (first == last) {
-        words[first] |= head & tail;
-        return;
-    }
-    words[first] |= head;
-    for (std::int64_t i = first + 1; i < last; ++i) words[i] = ~std::uint64_t{0};
-    words[last] |= tail;
-}
-
 // Moves the values under one word of a bitmap to C and puts the identity back.
 template <class Ring, class Index, class Value>
 GOSSAMER_INLINE std::int64_t emit_word(std::uint64_t bits, std::int64_t column, Value* values, Index* col, Value* val) {
@@ -68,6 +55,8 @@ struct Worker {
     const Job<Index>& job;
     Value *values, *slots;
     std::uint64_t *words, *summary;
+    std::uint32_t* places;  // columns of a row, from the window's begin
+    std::uint32_t* touched; // words of the bitmap in the order in which they were met
     Index* keys;
     std::uint8_t* state;
     Entry *entries, *spare;
@@ -77,9 +66,9 @@ struct Worker {
 
     static std::int64_t bytes(const Job<Index>& job) {
         const std::int64_t table = std::int64_t{1} << table_bits(job.fullest), held = job.fullest + 16;
-        return width(job) * static_cast<std::int64_t>(counting<Ring> ? 0 : sizeof(Value)) + width(job) / 8 +
-               width(job) / 512 + table * static_cast<std::int64_t>(sizeof(Index) + sizeof(Value) + 1) +
-               2 * held * static_cast<std::int64_t>(sizeof(Entry)) + 16 * 64;
+        return width(job) * static_cast<std::int64_t>(counting<Ring> ? 0 : sizeof(Value) + 4) + width(job) / 8 +
+               width(job) / 512 + width(job) / 16 + table * static_cast<std::int64_t>(sizeof(Index) + sizeof(Value) + 1) +
+               2 * held * static_cast<std::int64_t>(sizeof(Entry)) + 20 * 64;
     }
 
     Worker(const Job<Index>& j, std::byte* memory, bool fresh) : job(j) {
@@ -87,6 +76,8 @@ struct Worker {
         values = carve<Value>(memory, counting<Ring> ? 0 : wide);
         words = carve<std::uint64_t>(memory, wide / 64);
         summary = carve<std::uint64_t>(memory, wide / 4096);
+        touched = carve<std::uint32_t>(memory, wide / 64);
+        places = carve<std::uint32_t>(memory, counting<Ring> ? 0 : wide + 8);
         keys = carve<Index>(memory, table);
         slots = carve<Value>(memory, table);
         state = carve<std::uint8_t>(memory, table);
@@ -107,7 +98,7 @@ struct Worker {
             case small: return by_sort(row, col, val);
             case merge: return by_merge(row, col, val);
             case dense:
-                return ceil_div(job.high[row] - (job.low[row] & ~std::int64_t{63}), 64) > 4 * job.bound[row]
+                return ceil_div(job.high[row] - (job.low[row] & ~std::int64_t{63}), 64) > job.bound[row]
                            ? by_dense<true>(row, col, val)
                            : by_dense<false>(row, col, val);
             case hash: return job.mask_ptr ? by_mask(row, col, val) : by_hash<false>(row, col, val);
@@ -128,6 +119,7 @@ struct Worker {
     std::int64_t by_sort(std::int64_t row, Index* col, Value* val) {
         std::int64_t n = 0;
         for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            look_ahead(p);
             const std::int64_t k = job.a_col[p];
             for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q, ++n) {
                 entries[n] = {static_cast<std::uint64_t>(job.b_col[q]), n};
@@ -188,52 +180,101 @@ struct Worker {
         return n;
     }
 
-    template <bool TwoLevel>
+    // Asks for what the entries a little further on will read: rows of B lie anywhere.
+    GOSSAMER_INLINE void look_ahead(std::int64_t p) const {
+        const std::int64_t end = job.a_ptr[job.rows];
+        if (p + 24 < end) __builtin_prefetch(job.b_ptr + job.a_col[p + 24]);
+        if (p + 12 < end) {
+            const std::int64_t q = job.b_ptr[job.a_col[p + 12]];
+            __builtin_prefetch(job.b_col + q);
+            if constexpr (Ring::reads) __builtin_prefetch(static_cast<const Value*>(job.b_val) + q);
+        }
+    }
+
+    // A window that few products meet (Sparse) is read back by the list of the words that were met.
+    template <bool Sparse>
     std::int64_t by_dense(std::int64_t row, Index* col, Value* val) {
         const std::int64_t base = job.low[row] & ~std::int64_t{63};
-        const auto mark = [&](std::int64_t j) {
-            words[j >> 6] |= std::uint64_t{1} << (j & 63);
-            if constexpr (TwoLevel) summary[j >> 12] |= std::uint64_t{1} << (j >> 6 & 63);
+        std::int64_t met = 0;
+        const auto mark = [&](std::int64_t w, std::uint64_t bits) {
+            const std::uint64_t old = words[w];
+            words[w] = old | bits;
+            if constexpr (Sparse) {
+                touched[met] = static_cast<std::uint32_t>(w);
+                met += old == 0;
+            }
         };
         for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            look_ahead(p);
             const std::int64_t k = job.a_col[p], q = job.b_ptr[k], n = job.b_ptr[k + 1] - q;
-            if (n > 2 && job.b_sorted && job.last[k] - job.first[k] == n) { // neighbours: no scatter
-                const std::int64_t j = job.first[k] - base;
+            if (n > 2 && job.b_sorted && job.b_col[q + n - 1] - job.b_col[q] == n - 1) { // neighbours: no scatter
+                const std::int64_t j = job.b_col[q] - base;
                 if constexpr (!counting<Ring>) {
                     Value* const __restrict to = values + j;
                     for (std::int64_t i = 0; i < n; ++i)
                         to[i] = Ring::sum(to[i], times<Ring>(job.a_val, p, job.b_val, q + i));
                 }
-                set_range(words, j, j + n);
-                if constexpr (TwoLevel) set_range(summary, j >> 6, ((j + n - 1) >> 6) + 1);
+                const std::int64_t last = (j + n - 1) >> 6;
+                std::uint64_t head = ~std::uint64_t{0} << (j & 63);
+                for (std::int64_t w = j >> 6; w < last; ++w, head = ~std::uint64_t{0}) mark(w, head);
+                mark(last, head & ~std::uint64_t{0} >> (63 - ((j + n - 1) & 63)));
                 continue;
             }
             for (std::int64_t i = q; i < q + n; ++i) {
                 const std::int64_t j = job.b_col[i] - base;
                 if constexpr (!counting<Ring>)
                     values[j] = Ring::sum(values[j], times<Ring>(job.a_val, p, job.b_val, i));
-                mark(j);
+                mark(j >> 6, std::uint64_t{1} << (j & 63));
             }
         }
-        std::int64_t n = 0;
-        const auto take = [&](std::int64_t w) {
-            const std::uint64_t bits = words[w];
-            words[w] = 0;
-            if constexpr (counting<Ring>)
-                n += __builtin_popcountll(bits);
-            else
-                n += emit_word<Ring>(bits, base + w * 64, values + w * 64, col + n, val + n);
-        };
         const std::int64_t used = ceil_div(job.high[row] - base, 64);
-        if constexpr (TwoLevel) {
-            for (std::int64_t s = 0; s < ceil_div(used, 64); ++s) {
-                for (std::uint64_t bits = summary[s]; bits; bits &= bits - 1) take(s * 64 + __builtin_ctzll(bits));
-                summary[s] = 0;
+        std::int64_t n = 0;
+        if constexpr (!Sparse) {
+            for (std::int64_t w = 0; w < used; ++w) {
+                const std::uint64_t bits = words[w];
+                words[w] = 0;
+                if constexpr (counting<Ring>)
+                    n += __builtin_popcountll(bits);
+                else
+                    n += emit_word<Ring>(bits, base + w * 64, values + w * 64, col + n, val + n);
+            }
+        } else if constexpr (counting<Ring>) {
+            for (std::int64_t i = 0; i < met; ++i) {
+                n += __builtin_popcountll(words[touched[i]]);
+                words[touched[i]] = 0;
             }
         } else {
-            for (std::int64_t w = 0; w < used; ++w) take(w);
+            if (!job.sort) {
+                for (std::int64_t i = 0; i < met; ++i) n = list_word(touched[i], n);
+            } else {
+                for (std::int64_t i = 0; i < met; ++i)
+                    summary[touched[i] >> 6] |= std::uint64_t{1} << (touched[i] & 63);
+                for (std::int64_t s = 0; s < ceil_div(used, 64); ++s) {
+                    for (std::uint64_t bits = summary[s]; bits; bits &= bits - 1)
+                        n = list_word(s * 64 + __builtin_ctzll(bits), n);
+                    summary[s] = 0;
+                }
+            }
+            for (std::int64_t i = 0; i < n; ++i) {
+                const std::int64_t j = places[i];
+                col[i] = static_cast<Index>(base + j);
+                val[i] = values[j];
+                values[j] = Ring::identity;
+            }
         }
         return n;
+    }
+
+    // Appends the columns of one word. Mostly there are few: four are written unasked, which costs no branch.
+    GOSSAMER_INLINE std::int64_t list_word(std::int64_t w, std::int64_t n) {
+        constexpr std::uint64_t stop = std::uint64_t{1} << 63;
+        std::uint64_t bits = words[w];
+        words[w] = 0;
+        const int count = __builtin_popcountll(bits);
+        const std::uint32_t first = static_cast<std::uint32_t>(w * 64);
+        for (int i = 0; i < 4; ++i, bits &= bits - 1) places[n + i] = first + __builtin_ctzll(bits | stop);
+        for (int i = 4; i < count; ++i, bits &= bits - 1) places[n + i] = first + __builtin_ctzll(bits);
+        return n + count;
     }
 
     template <bool Vector>
@@ -241,6 +282,7 @@ struct Worker {
         const int bits = table_bits(job.bound[row]);
         std::int64_t n = 0;
         for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            look_ahead(p);
             const std::int64_t k = job.a_col[p];
             for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q) {
                 bool fresh;
@@ -285,6 +327,7 @@ struct Worker {
         }
         const std::int64_t size = std::int64_t{1} << bits;
         for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+            look_ahead(p);
             const std::int64_t k = job.a_col[p];
             for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q) {
                 const Index key = job.b_col[q];

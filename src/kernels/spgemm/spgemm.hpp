@@ -7,11 +7,6 @@ namespace gossamer::spgemm {
 
 enum Kind : std::uint8_t { empty, scale, small, merge, dense, hash, hash_vector, split, kinds };
 
-struct Piece { // what a token wrote when there was no final array yet
-    void* indices;
-    void* data;
-};
-
 template <class Index>
 struct Job {
     std::int64_t rows, inner, cols;
@@ -29,11 +24,10 @@ struct Job {
     std::int64_t tokens;
     std::int64_t widest, fullest; // windows of dense rows, bounds of hashed rows
     std::int64_t* count;          // entries of each row of C
-    const std::int64_t* c_ptr;    // null: into pieces
+    const std::int64_t* c_ptr;    // where each row of C begins, or
+    const std::int64_t* starts;   // where each token begins: its rows follow one another (one phase)
     Index* c_col;
     void* c_val;
-    Piece* pieces;
-    bool failed; // out of memory in a token
 };
 
 inline constexpr int operations = 16;

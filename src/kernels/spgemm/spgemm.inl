@@ -1,8 +1,6 @@
 // The passes of the family; each <isa>.cpp includes this and exports its table.
 #include "shared.inl"
 
-#include <cstdlib>
-
 namespace gossamer::spgemm {
 inline namespace GOSSAMER_ISA {
 
@@ -22,12 +20,12 @@ bool inspect(const Job<Index>& job) {
         bool mine = true;
         for (std::int64_t k = from; k < to; ++k) {
             const std::int64_t begin = job.b_ptr[k], end = job.b_ptr[k + 1];
-            Index low = begin < end ? job.b_col[begin] : 0, high = low;
-            for (std::int64_t q = begin + 1; q < end; ++q) {
-                const Index j = job.b_col[q];
-                mine &= j > job.b_col[q - 1];
-                low = least(low, j);
-                high = most(high, j);
+            bool rises = true;
+            for (std::int64_t q = begin + 1; q < end; ++q) rises &= job.b_col[q] > job.b_col[q - 1];
+            Index low = begin < end ? job.b_col[begin] : 0, high = begin < end ? job.b_col[end - 1] : 0;
+            if (!rises) {
+                mine = false;
+                for (std::int64_t q = begin; q < end; ++q) low = least(low, job.b_col[q]), high = most(high, job.b_col[q]);
             }
             job.first[k] = low;
             job.last[k] = begin < end ? high + std::int64_t{1} : low;
@@ -101,46 +99,31 @@ void analyse(Job<Index>& job) {
     });
 }
 
-// Calls at(row) for where the entries of a row go; rows shared by all threads come first.
+// Counts or computes all rows; those that all threads share come first.
 template <class Ring, class Index>
 void pass(Job<Index>& job) {
     using Value = typename Ring::Value;
     Value* const out = static_cast<Value*>(job.c_val);
-    if (!job.pieces)
-        for (std::int64_t row = 0; row < job.rows; ++row) {
-            if (job.kind[row] != split) continue;
-            const std::int64_t at = job.c_ptr ? job.c_ptr[row] : 0;
-            job.count[row] = by_all_threads<Ring>(job, row, job.c_col + at, out + at);
-        }
+    for (std::int64_t row = 0; row < job.rows; ++row) {
+        if (job.kind[row] != split) continue;
+        const std::int64_t at = job.c_ptr ? job.c_ptr[row] : 0;
+        job.count[row] = by_all_threads<Ring>(job, row, job.c_col + at, out + at);
+    }
     const int threads = static_cast<int>(most<std::int64_t>(1, least<std::int64_t>(job.threads, job.tokens)));
-    const std::int64_t bytes = Worker<Ring, Index>::bytes(job);
-    Scratch memory(bytes, threads);
+    Scratch memory(Worker<Ring, Index>::bytes(job), threads);
     Scratch started(threads, 1);
     std::uint8_t* const known = reinterpret_cast<std::uint8_t*>(started.part(0));
     for (int t = 0; t < threads; ++t) known[t] = 0;
     parallel_chunks_by_thread(job.tokens, threads, [&](std::int64_t token, int thread) {
         Worker<Ring, Index> worker(job, memory.part(thread), !known[thread]);
         known[thread] = 1;
-        Index* col = job.c_col;
-        Value* val = out;
-        std::int64_t at = 0;
-        if (job.pieces) {
-            std::int64_t most_entries = 1;
-            for (std::int64_t row = job.cuts[token]; row < job.cuts[token + 1]; ++row) most_entries += job.bound[row];
-            col = static_cast<Index*>(std::malloc(static_cast<std::size_t>(most_entries) * sizeof(Index)));
-            val = static_cast<Value*>(std::malloc(static_cast<std::size_t>(most_entries) * sizeof(Value)));
-            job.pieces[token] = {col, val};
-            if (!col || !val) {
-                __atomic_store_n(&job.failed, true, __ATOMIC_RELAXED);
-                return;
-            }
-        }
+        std::int64_t at = job.starts ? job.starts[token] : 0;
         for (std::int64_t row = job.cuts[token]; row < job.cuts[token + 1]; ++row) {
             if (job.kind[row] == split) continue;
             if (job.c_ptr) at = job.c_ptr[row];
-            const std::int64_t n = worker.run(row, col + at, val + at);
+            const std::int64_t n = worker.run(row, job.c_col + at, out + at);
             job.count[row] = n;
-            if (job.pieces) at += n;
+            if (job.starts) at += n;
         }
     });
 }

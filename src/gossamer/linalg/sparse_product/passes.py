@@ -80,9 +80,9 @@ class Operands:
             return (array != 0).astype(np.bool_, copy=False).view(np.bool_)
         return array.astype(self.reads, copy=False)
 
-    def product(self, *, split: bool = True) -> Product:
+    def product(self, *, split: bool = True, sort: bool = True) -> Product:
         """The analysed product; without ``split`` no row is shared by threads."""
-        limits = load_thresholds()
+        limits = load_thresholds() if sort else load_thresholds().unsorted()
         return Product(
             self.A.pattern,
             self.B.pattern,

@@ -97,7 +97,7 @@ class SpGEMMPlan:
             dtype=dtype,
         )
         self._sort = sort_indices
-        self._product = self._operands.product()
+        self._product = self._operands.product(sort=sort_indices)
         self._pointers = self._product.symbolic()
         self._operands.afford(self.nnz, max_bytes)
         self.shape = self._operands.shape

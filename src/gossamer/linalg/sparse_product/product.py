@@ -93,9 +93,10 @@ def spgemm(
     complement : bool
         Compute only those that are not.
     method : {"auto", "two-phase", "one-phase"}
-        Two passes of which the first counts, or one pass into memory that grows, then a copy. ``auto`` takes one where
-        a sample of rows says that few products meet (``F / nnz < 4``) and the result fits twice. Rows shared by
-        several threads need two: ``one-phase`` shares none.
+        Two passes of which the first counts, or one pass into an array for the upper bound, then a copy (one thread
+        needs none). ``auto`` takes one where a sample of rows says that few products meet (``F / nnz < 4``) and the
+        upper bound fits into a quarter of the free memory. Rows shared by several threads need two: ``one-phase``
+        shares none.
     accumulator : str
         ``auto``, or one of scale, small, merge, dense, hash, hash-vector, split and split-atomic for every row that it
         can hold (scale needs one entry in the row of A, merge four, both a sorted B); others choose for themselves.
@@ -190,7 +191,7 @@ def _compute(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, SpGEMMStats]:
     clock = Clock()
     with clock.phase("analysis"):
-        product = operands.product(split=method != "one-phase")
+        product = operands.product(split=method != "one-phase", sort=sort)
         if method == "auto":
             method = _choose(operands, product, max_bytes)
     values = operands.values("A", a), operands.values("B", b)
@@ -207,15 +208,15 @@ def _compute(
 
 
 def _choose(operands: Operands, product: Product, max_bytes: int | None) -> str:
-    """One phase where few products meet and the result fits twice into half of the free memory."""
-    if max_bytes is not None or product.flops < 1 << 16 or (product.kind == _SPLIT).any():
+    """One phase where it saves more than the copy of the result costs and memory allows it; else two."""
+    if max_bytes is not None or operands.mask is not None or (product.kind == _SPLIT).any():
         return "two-phase"
-    if operands.mask is not None:
-        return "two-phase"
-    compression = _sampled_compression(operands, product)
-    entries = product.flops / max(compression, 1.0)
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    return "one-phase" if compression < 4 and 2 * operands.nbytes(int(entries)) < free / 2 else "two-phase"
+    if operands.nbytes(int(product.bound.sum())) > free // 4:
+        return "two-phase"
+    if len(product.cuts) == 2 or product.flops < 1 << 16:
+        return "one-phase"  # a single token writes C where it stays; a small one is cheaply copied
+    return "one-phase" if _sampled_compression(operands, product) < 4 else "two-phase"
 
 
 def _sampled_compression(operands: Operands, product: Product) -> float:
@@ -233,6 +234,7 @@ def _sampled_compression(operands: Operands, product: Product) -> float:
         operands.B.pattern,
         operands.shape[1],
         threads=operands.threads,
+        same_b=product,
     )
     kept = sample.symbolic()
     return float(sample.flops / max(int(kept[-1]), 1))
