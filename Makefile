@@ -59,7 +59,7 @@ $(stamps)/oracles: pyproject.toml $(stamps)/build
 	@touch $@
 
 $(stamps)/docs: pyproject.toml $(stamps)/build
-	$(pip) --no-build-isolation ".[models,plot,learn,docs]"
+	$(pip) --no-build-isolation ".[models,plot,learn,distributed,docs]"
 	@touch $@
 
 demo: build models ## Compress a real language model and open the books on it

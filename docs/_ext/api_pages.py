@@ -16,8 +16,11 @@ ROOMS = (
     "gossamer.sparsify",
     "gossamer.compress",
     "gossamer.engine",
+    "gossamer.distributed",
+    "gossamer.datasets",
+    "gossamer.plots",
+    "gossamer.testing",
 )
-ROOMS += ("gossamer.datasets", "gossamer.plots", "gossamer.testing")
 
 
 def write_pages(app: Sphinx, config: Any) -> None:

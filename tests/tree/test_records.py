@@ -1,5 +1,6 @@
 """What the tables say is there is there, and every figure comes from a measurement file."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -72,3 +73,10 @@ def test_the_readme_is_what_its_sources_render_to():
     check = [sys.executable, str(ROOT / "docs/render_readme.py"), "--check"]
     result = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_api_reference_lists_the_rooms_that_it_writes_pages_for():
+    listed = re.findall(r"^generated/(\S+)$", (ROOT / "docs/api/index.md").read_text(), re.MULTILINE)
+    tree = ast.parse((ROOT / "docs/_ext/api_pages.py").read_text())
+    (rooms,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "ROOMS")
+    assert sorted(listed) == sorted(ast.literal_eval(rooms))
