@@ -78,5 +78,7 @@ def test_the_readme_is_what_its_sources_render_to():
 def test_the_api_reference_lists_the_rooms_that_it_writes_pages_for():
     listed = re.findall(r"^generated/(\S+)$", (ROOT / "docs/api/index.md").read_text(), re.MULTILINE)
     tree = ast.parse((ROOT / "docs/_ext/api_pages.py").read_text())
-    (rooms,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "ROOMS")
+    (rooms,) = (
+        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "ROOMS"
+    )
     assert sorted(listed) == sorted(ast.literal_eval(rooms))
