@@ -8,7 +8,7 @@ from gossamer._kernels import linear
 from gossamer._kernels.dispatch import available_isas, force_isa
 from gossamer._kernels.packing import pack_codes, pack_zeros
 from gossamer.engine.prepare import prepare
-from gossamer.linalg import GroupQuant
+from gossamer.linalg import GroupQuant, NMQuant
 
 rng = np.random.default_rng(0)
 
@@ -80,6 +80,8 @@ def assert_product(A, W, tokens=(1, 3, 8, 13), *, int8=True):
         if int8:
             y = linear.matmat(A, x, act="int8", threads=1)
             assert (np.abs(y - W @ int8_activations(x)) <= 2e-6 * size).all()
+            tiled = linear.matmat(A, x, act="int8", threads=2, tiled=True)
+            assert (np.abs(tiled - W @ int8_activations(x)) <= 2e-6 * size).all()
         for threads in (2, 3):
             again = linear.matmat(A, x, act="int8" if int8 else "fp32", threads=threads)
             assert np.array_equal(y, again)
@@ -189,3 +191,14 @@ def test_low_rank_factors_in_codes_are_fused_too(bits, act):
     tolerance = 1e-4 if act == "fp32" else 0.03
     y = linear.matmat(prepared, x, act=act)
     assert np.linalg.norm(y - expected) <= tolerance * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "n", "m", "group"), [((33, 96), 2, 4, 16), ((40, 72), 1, 4, 8), ((16, 64), 2, 4, 0)]
+)
+def test_pruned_codes_run_as_codes(shape, n, m, group, symmetric):
+    matrix = NMQuant(n, m, 4, group, symmetric).project(rng.standard_normal(shape).astype(np.float32))
+    prepared = prepare(matrix)
+    assert prepared.kernel == "packed-int4"
+    assert_product(prepared, matrix.to_dense().astype(np.float64))

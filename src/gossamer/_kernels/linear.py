@@ -89,13 +89,18 @@ def low_rank(base: Any, left: Any, right: Any) -> Any:
     return _call(_native.linear.low_rank, base, left, right)
 
 
-def matmat(linear: Any, x: np.ndarray, *, act: str = "fp32", threads: int | None = None) -> np.ndarray:
-    """Multiply with ``x`` of shape (K, N) as the token loops do; returns float32 (O, N). For tests and probes."""
+def matmat(
+    linear: Any, x: np.ndarray, *, act: str = "fp32", threads: int | None = None, tiled: bool = False
+) -> np.ndarray:
+    """Multiply with ``x`` of shape (K, N) as the token loops do; returns float32 (O, N). For tests and probes.
+
+    ``tiled`` packs int8 activations by 8 tokens, as the encoder does.
+    """
     tokens = np.ascontiguousarray(x.T, dtype=np.float32)
     y = np.empty((len(tokens), linear.shape[0]), dtype=np.float32)
     for start in range(0, len(tokens), 64):
         part = slice(start, start + 64)
-        _call(linear.matmat, tokens[part], y[part], act == "int8", get_threads(threads))
+        _call(linear.matmat, tokens[part], y[part], act == "int8", get_threads(threads), tiled)
     return y.T
 
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from gossamer._core.arrays import to_numpy, widen
 from gossamer._kernels import linear, lscd
+from gossamer._kernels.packing import pack_codes, unpack_zeros
 from gossamer.linalg import (
     DenseMatrix,
     GroupQuantMatrix,
     GroupSparseQuantMatrix,
     LowRankMatrix,
+    NMQuantMatrix,
     ProductMatrix,
     SumMatrix,
     TiledBitmapMatrix,
@@ -27,8 +29,9 @@ def prepare(matrix: StructuredMatrix) -> Any:
     """Repack a matrix for the token loops.
 
     Bitmap tiles stay as they are.
-    Group-quantised and group-sparse matrices keep their codes, dense ones their float32 or bfloat16, sparse ones
-    become non-zeros with a bitmap, and low-rank terms of a sum, in floats or in codes, are fused into its product.
+    Group-quantised and group-sparse matrices keep their codes, N:M in codes become group-quantised, dense ones keep
+    their float32 or bfloat16, sparse ones become non-zeros with a bitmap, and low-rank terms of a sum, in floats or in
+    codes, are fused into its product.
     Every other family runs as the dense matrix that it represents, because none of them is faster on one token.
 
     Parameters
@@ -70,7 +73,39 @@ def prepare(matrix: StructuredMatrix) -> Any:
                 bits=bits,
                 group=group,
             )
+    if isinstance(matrix, NMQuantMatrix):
+        whole = _with_zeros(matrix)
+        if whole is not None:
+            return whole
     return _best_of(to_numpy(matrix.to_dense()))
+
+
+def _with_zeros(matrix: NMQuantMatrix) -> Any | None:
+    """N:M in codes as group-quantised codes, pruned entries being zero points; None where the grid has no zero.
+
+    A group of G stored values covers G m / n columns. The codes of what is pruned cost memory and are multiplied,
+    which for one token and for many still beats floats that are skipped.
+    """
+    s, (rows, cols) = matrix.structure, matrix.shape
+    scale, zero = to_numpy(matrix.factors["scale"]), matrix.factors.get("zero")
+    group = s.group or s.stored(matrix.shape)
+    width = cols if scale.shape[1] == 1 else group * s.m // s.n
+    if group * s.m % s.n or -(-cols // width) != scale.shape[1] or (width % 16 and width < cols):
+        return None
+    if zero is not None and to_numpy(zero).dtype != np.uint8:
+        return None
+    points = np.full(scale.shape, 2 ** (s.bits - 1), np.int64)
+    if zero is not None:
+        zero = to_numpy(zero)
+        points = unpack_zeros(zero.reshape(-1), s.bits, scale.size).reshape(scale.shape).astype(np.int64)
+    padded = np.zeros((rows, scale.shape[1] * width), np.float32)
+    padded[:, :cols] = to_numpy(matrix.to_dense())
+    steps = scale.astype(np.float32)[:, :, None]
+    grouped = padded.reshape(*scale.shape, width)
+    offsets = np.rint(np.divide(grouped, steps, out=np.zeros_like(grouped), where=steps > 0))
+    codes = np.clip(offsets + points[:, :, None], 0, 2**s.bits - 1).astype(np.uint8)
+    qweight = pack_codes(codes, s.bits)
+    return linear.group_quant(qweight, scale, zero, cols=cols, bits=s.bits, group=width)
 
 
 def _best_of(weight: np.ndarray) -> Any:

@@ -6,7 +6,7 @@
 namespace gossamer::encoder {
 namespace {
 
-constexpr int tokens_per_task = 8;
+constexpr int tokens_per_task = linear::tile_tokens; // a task packs its own tile
 
 const Table& table() {
 #if defined(__x86_64__)
@@ -78,7 +78,9 @@ public:
                 }
                 return;
             case attend: return attend_head(layer, task);
-            case quantise: return each_token(task, [&](int token) { m_.context_.quantise(token); });
+            case quantise:
+                each_token(task, [&](int token) { m_.context_.quantise(token); });
+                return m_.context_.pack(task, tokens_);
             case mix: return products[merge].run(task);
             case mix_rest: return products[merge].finish(task);
             case norm_attention: return add_norm(layer, task, merge, 0, false);
@@ -126,6 +128,7 @@ private:
                               x);
             m_.hidden_.quantise(token);
         });
+        m_.hidden_.pack(task, tokens_);
     }
 
     void attend_head(int layer, int task) {
@@ -150,6 +153,7 @@ private:
                               last ? out_ + static_cast<std::int64_t>(token) * size : x);
             if (!last) m_.hidden_.quantise(token);
         });
+        if (!last) m_.hidden_.pack(task, tokens_);
     }
 
     void gelu(int layer, int task) {
@@ -159,6 +163,7 @@ private:
                           m_.weights_.layers[layer].bias[widen].data(), size, m_.inner_.x(token));
             m_.inner_.quantise(token);
         });
+        m_.inner_.pack(task, tokens_);
     }
 
     Encoder& m_;
@@ -173,8 +178,8 @@ private:
 
 Encoder::Encoder(const Shape& shape, Weights weights, int max_tokens, int threads, bool quantised)
     : shape_(shape), weights_(std::move(weights)), max_tokens_(max_tokens), quantised_(quantised), pool_(threads),
-      hidden_(max_tokens, shape.hidden, quantised), context_(max_tokens, shape.hidden, quantised),
-      inner_(max_tokens, shape.inner, quantised), qkv_(sizeof(float) * max_tokens * 3 * shape.hidden),
+      hidden_(max_tokens, shape.hidden, quantised, true), context_(max_tokens, shape.hidden, quantised, true),
+      inner_(max_tokens, shape.inner, quantised, true), qkv_(sizeof(float) * max_tokens * 3 * shape.hidden),
       merged_(sizeof(float) * max_tokens * shape.hidden), widened_(sizeof(float) * max_tokens * shape.inner) {
     products_.resize(weights_.layers.size());
     for (std::size_t layer = 0; layer < products_.size(); ++layer)
@@ -203,7 +208,7 @@ std::size_t Encoder::weight_bytes() const {
 
 std::size_t Encoder::work_bytes() const {
     const std::size_t tokens = max_tokens_, floats = sizeof(float) * tokens;
-    const std::size_t codes = quantised_ ? tokens * (2 * shape_.hidden + shape_.inner) * 3 / 2 : 0; // and their sums
+    const std::size_t codes = quantised_ ? tokens * (2 * shape_.hidden + shape_.inner) * 3 : 0; // twice, and their sums
     return floats * (6 * shape_.hidden + 2 * shape_.inner) + codes;
 }
 

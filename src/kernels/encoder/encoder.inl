@@ -77,6 +77,16 @@ inline void add_norm(const float* residual, const float* y, const float* bias, N
     }
 }
 
+GOSSAMER_INLINE float largest_lane(v16f v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    float top = v[0];
+    for (int lane = 1; lane < 16; ++lane) top = v[lane] > top ? v[lane] : top;
+    return top;
+#endif
+}
+
 // Keys are transposed and values copied with their biases into scratch memory, so that every inner loop runs over
 // whole vectors; queries come in tiles of four.
 inline void attend(const Head& h) {
@@ -90,8 +100,8 @@ inline void attend(const Head& h) {
     for (int t = 0; t < h.length; ++t) {
         const float *k = h.k + t * h.stride, *v = h.v + t * h.stride;
         for (int d = 0; d < h.size; ++d) keys[static_cast<std::int64_t>(d) * padded + t] = k[d] + h.k_bias[d];
-        for (int d = 0; d < h.size; ++d) values[static_cast<std::int64_t>(t) * width + d] = v[d] + h.v_bias[d];
-        for (int d = h.size; d < width; ++d) values[static_cast<std::int64_t>(t) * width + d] = 0;
+        for (int d = 0; d < h.size; d += 16) // lanes past the head are zeros
+            store(values + static_cast<std::int64_t>(t) * width + d, load_part(v + d, h.size - d) + load_part(h.v_bias + d, h.size - d));
     }
     for (int d = 0; d < h.size; ++d)
         for (int t = h.length; t < padded; ++t) keys[static_cast<std::int64_t>(d) * padded + t] = 0;
@@ -100,10 +110,11 @@ inline void attend(const Head& h) {
         const int count = smaller(tile, h.length - first);
         for (int i = 0; i < tile; ++i) { // the last tile repeats its last query
             const float* q = h.q + (first + smaller(i, count - 1)) * h.stride;
-            for (int d = 0; d < h.size; ++d) scaled[i * width + d] = (q[d] + h.q_bias[d]) * root;
+            for (int d = 0; d < h.size; d += 16)
+                store(scaled + i * width + d, (load_part(q + d, h.size - d) + load_part(h.q_bias + d, h.size - d)) * root);
         }
-        float top[tile];
-        for (int i = 0; i < tile; ++i) top[i] = -INFINITY;
+        v16f best[tile];
+        for (int i = 0; i < tile; ++i) best[i] = splat(-INFINITY);
         for (int t = 0; t < padded; t += 16) {
             v16f sums[tile] = {};
             for (int d = 0; d < h.size; ++d) {
@@ -113,16 +124,15 @@ inline void attend(const Head& h) {
             for (int i = 0; i < tile; ++i) {
                 for (int lane = h.length - t; lane < 16; ++lane) sums[i][lane] = -INFINITY;
                 store(scores + i * padded + t, sums[i]);
-                float best = top[i];
-                for (int lane = 0; lane < 16; ++lane) best = sums[i][lane] > best ? sums[i][lane] : best;
-                top[i] = best;
+                best[i] = sums[i] > best[i] ? sums[i] : best[i];
             }
         }
         float inverse[tile];
         for (int i = 0; i < tile; ++i) {
+            const float top = largest_lane(best[i]);
             v16f total{};
             for (int t = 0; t < padded; t += 16) {
-                v16f p = exponential(load<v16f>(scores + i * padded + t) - top[i]);
+                v16f p = exponential(load<v16f>(scores + i * padded + t) - top);
                 for (int lane = h.length - t; lane < 16; ++lane) p[lane] = 0;
                 store(scores + i * padded + t, p);
                 total += p;

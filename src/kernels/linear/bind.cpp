@@ -120,7 +120,7 @@ private:
     Product product_;
 };
 
-void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bool int8, int threads) {
+void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bool int8, int threads, bool tiled) {
     const Linear& a = *handle.linear;
     const std::size_t tokens = x.shape(0);
     if (x.shape(1) != static_cast<std::size_t>(a.cols) || y.shape(0) != tokens || y.shape(1) != static_cast<std::size_t>(a.rows))
@@ -128,11 +128,12 @@ void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bo
     if (tokens == 0) return;
     if (tokens > 1024) refuse("tokens=" + std::to_string(tokens) + ": expected at most 1024 at a time");
     nb::gil_scoped_release release;
-    ActivationBuffer buffer(static_cast<int>(tokens), a.cols, int8);
+    ActivationBuffer buffer(static_cast<int>(tokens), a.cols, int8, tiled);
     for (int token = 0; token < static_cast<int>(tokens); ++token) {
         std::memcpy(buffer.x(token), x.data() + static_cast<std::int64_t>(token) * a.cols, sizeof(float) * a.cols);
         buffer.quantise(token);
     }
+    for (int tile = 0; tile * tile_tokens < static_cast<int>(tokens); ++tile) buffer.pack(tile, static_cast<int>(tokens));
     const Activation view = buffer.view(static_cast<int>(tokens));
     OneProduct program(a, view, y.data());
     static std::mutex one_at_a_time; // threads are kept between calls: starting them takes longer than a product

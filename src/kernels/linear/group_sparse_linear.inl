@@ -172,6 +172,10 @@ private:
             const auto* scale = reinterpret_cast<const float16*>(codes + code_bytes);
             const PackedView panel{x.blocks, 1, middle_, codes, scale, reinterpret_cast<const std::uint8_t*>(scale + slots),
                                    scale + slots};
+            if (x.tile_q) {
+                tiled_block<8, Z>(panel, x, y + row, stride, rows - row);
+                continue;
+            }
             for (int token = 0; token < x.tokens;) {
                 v16f out[8];
                 const int n = x.tokens - token >= 8 ? 8 : x.tokens - token >= 4 ? 4 : 1;

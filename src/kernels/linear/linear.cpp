@@ -79,6 +79,7 @@ float* scratch(std::size_t floats) {
 Activation Activation::token(int index) const {
     const std::int64_t t = index;
     Activation other = *this;
+    other.tile_q = nullptr; // tiles begin at multiples of 8 of the whole
     other.tokens = tokens - index;
     other.x += t * stride;
     if (q) {
@@ -91,8 +92,8 @@ Activation Activation::token(int index) const {
     return other;
 }
 
-ActivationBuffer::ActivationBuffer(int tokens, int cols, bool quantised)
-    : cols_(cols), blocks_((cols + act_block - 1) / act_block), quantised_(quantised),
+ActivationBuffer::ActivationBuffer(int tokens, int cols, bool quantised, bool tiled)
+    : cols_(cols), blocks_((cols + act_block - 1) / act_block), quantised_(quantised), tiled_(quantised && tiled),
       x_(sizeof(float) * tokens * cols) {
     if (!quantised) return;
     const std::size_t blocks = static_cast<std::size_t>(tokens) * blocks_;
@@ -101,6 +102,12 @@ ActivationBuffer::ActivationBuffer(int tokens, int cols, bool quantised)
     sum_ = Buffer(4 * blocks);
     half_ = Buffer(8 * blocks);
     mean_ = Buffer(8 * blocks);
+    if (!tiled_) return;
+    const std::size_t padded = static_cast<std::size_t>((tokens + tile_tokens - 1) / tile_tokens) * tile_tokens * blocks_;
+    tile_q_ = Buffer(padded * act_block);
+    tile_scale_ = Buffer(4 * padded);
+    tile_sum_ = Buffer(4 * padded);
+    tile_half_ = Buffer(8 * padded);
 }
 
 void ActivationBuffer::quantise(int token) { quantise(token, 0, cols_); }
@@ -110,6 +117,23 @@ void ActivationBuffer::quantise(int token, int first, int last) {
     const std::int64_t at = static_cast<std::int64_t>(token) * blocks_ + first / act_block;
     table().quantise(x(token) + first, last - first, q_.as<std::int8_t>() + at * act_block, scale_.as<float>() + at,
                      sum_.as<std::int32_t>() + at, half_.as<std::int32_t>() + 2 * at, mean_.as<float>() + 2 * at);
+}
+
+void ActivationBuffer::pack(int tile, int tokens) {
+    if (!tiled_) return;
+    const int present = std::min(tile_tokens, tokens - tile * tile_tokens);
+    const std::int64_t from = static_cast<std::int64_t>(tile) * tile_tokens * blocks_, words = blocks_ * act_block / 4;
+    const auto* q = q_.as<std::int32_t>() + from * act_block / 4; // four codes at a time
+    auto* to = tile_q_.as<std::int32_t>() + from * act_block / 4;
+    for (std::int64_t k = 0; k < words; ++k)
+        for (int t = 0; t < tile_tokens; ++t) to[k * tile_tokens + t] = t < present ? q[t * words + k] : 0;
+    const auto turn = [&](const auto* rows, auto* columns, int width) {
+        for (int b = 0; b < width; ++b)
+            for (int t = 0; t < tile_tokens; ++t) columns[b * tile_tokens + t] = t < present ? rows[t * width + b] : 0;
+    };
+    turn(scale_.as<float>() + from, tile_scale_.as<float>() + from, blocks_);
+    turn(sum_.as<std::int32_t>() + from, tile_sum_.as<std::int32_t>() + from, blocks_);
+    turn(half_.as<std::int32_t>() + 2 * from, tile_half_.as<std::int32_t>() + 2 * from, 2 * blocks_);
 }
 
 Activation ActivationBuffer::view(int tokens) const {
@@ -125,6 +149,12 @@ Activation ActivationBuffer::view(int tokens) const {
         a.sum = sum_.as<std::int32_t>();
         a.half = half_.as<std::int32_t>();
         a.mean = mean_.as<float>();
+    }
+    if (tiled_) {
+        a.tile_q = tile_q_.as<std::int8_t>();
+        a.tile_scale = tile_scale_.as<float>();
+        a.tile_sum = tile_sum_.as<std::int32_t>();
+        a.tile_half = tile_half_.as<std::int32_t>();
     }
     return a;
 }

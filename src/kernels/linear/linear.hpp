@@ -14,6 +14,7 @@ namespace gossamer::linear {
 
 inline constexpr int unit_rows = 32;
 inline constexpr int act_block = 32; // activations share one scale in blocks of 32 along K
+inline constexpr int tile_tokens = 8;
 
 // Zeroed memory on a 64-byte border, cut from large chunks that ask for huge pages.
 class Buffer {
@@ -51,6 +52,12 @@ struct Activation {
     const std::int32_t* half = nullptr; // (tokens, 2 blocks): minus the sum of q over 16
     const float* mean = nullptr;        // (tokens, 2 blocks): scale times the sum of q over 16
 
+    // The same by tiles of 8 tokens, for many tokens; null unless packed. Missing tokens are zeros.
+    const std::int8_t* tile_q = nullptr;     // (tiles, 8 blocks, 8 tokens, 4)
+    const float* tile_scale = nullptr;       // (tiles, blocks, 8)
+    const std::int32_t* tile_sum = nullptr;  // (tiles, blocks, 8)
+    const std::int32_t* tile_half = nullptr; // (tiles, 2 blocks, 8)
+
     Activation token(int index) const; // from this token on
 };
 
@@ -58,16 +65,17 @@ struct Activation {
 class ActivationBuffer {
 public:
     ActivationBuffer() = default;
-    ActivationBuffer(int tokens, int cols, bool quantised);
+    ActivationBuffer(int tokens, int cols, bool quantised, bool tiled = false);
     float* x(int token) { return x_.as<float>() + static_cast<std::int64_t>(token) * cols_; }
     void quantise(int token); // after x(token) is written; does nothing in the float path
     void quantise(int token, int first, int last); // columns from a multiple of 32 on
+    void pack(int tile, int tokens); // after quantise() of the tile's tokens below `tokens`; only if tiled
     Activation view(int tokens) const;
 
 private:
     int cols_ = 0, blocks_ = 0;
-    bool quantised_ = false;
-    Buffer x_, q_, scale_, sum_, half_, mean_;
+    bool quantised_ = false, tiled_ = false;
+    Buffer x_, q_, scale_, sum_, half_, mean_, tile_q_, tile_scale_, tile_sum_, tile_half_;
 };
 
 class Linear {

@@ -4,6 +4,7 @@
 #include "group_sparse_linear.inl"
 #include "packed.inl"
 #include "quantise.inl"
+#include "tiled.inl"
 
 namespace gossamer::linear {
 inline namespace GOSSAMER_ISA {

@@ -150,6 +150,9 @@ void packed_floats(const PackedView& a, const Activation& x, v16f* y) {
     }
 }
 
+template <int Bits, Zero Z> // in tiled.inl
+void tiled_block(const PackedView& a, const Activation& x, float* y, std::int64_t stride, int count);
+
 template <int Bits>
 inline void put_code(std::uint8_t* codes, std::int64_t k, int lane, std::uint8_t code) {
     constexpr int per = CodeVector<Bits>::codes;
@@ -190,7 +193,9 @@ public:
     }
 
     void run(int first, int last, const Activation& x, float* y, std::int64_t stride) const override {
-        run_blocks(*this, rows, first, last, x, y, stride);
+        if (!x.tile_q) return run_blocks(*this, rows, first, last, x, y, stride);
+        for (int block = 2 * first; block < smaller(2 * last, tiles_); ++block)
+            tiled_block<Bits, Z>(view(block), x, y + block * 16, stride, rows - block * 16);
     }
 
     template <int N>
