@@ -1,13 +1,13 @@
 """Flash-LLM (arXiv 2309.10285): load as sparse, compute as dense, on two cores of a CPU.
 
 Weights are bfloat16 and come from memory: every call takes the next of as many copies as exceed the last-level cache,
-for the peers as well. Parts: ``roofline`` (how near to the machine's limits), ``kernels`` (against dense and sparse
-peers), ``choice`` (``format="auto"`` and the time model), ``model`` (SmolLM2 pruned to 70 %, eight answers at once).
+for the peers as well. Parts: ``roofline`` (how near to the machine's limits), ``dense`` and ``sparse`` (against peers
+on 7168 x 7168), ``shapes`` (another size, and the matrices of a model), ``choice`` (``format="auto"`` and the time
+model), ``model`` (SmolLM2 pruned to 70 %, eight answers at once).
 """
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,115 +15,27 @@ from typing import Any
 
 import numpy as np
 
+import benchmarks.passive_threads  # noqa: F401  (before any library that starts threads)
+from benchmarks.flash_llm_peers import (
+    SIZE,
+    THREADS,
+    cycle,
+    dense_peer,
+    mask,
+    operands,
+    ours,
+    sparse_peer,
+    tiles,
+    weight,
+)
 from benchmarks.harness import Claim, Race, compare, run
 from gossamer._core.arrays import to_bits
-from gossamer._kernels import csr, lscd
+from gossamer._kernels import lscd
 
-THREADS, SIZE, COLD = 2, 7168, 96 << 20
 PAPER = (
     "Flash-LLM over Sputnik / SparTA: 3.6 / 1.4 at 70 %, 3.0 / 1.4 at 80 %, 2.0 / 1.6 at 90 %; "
     "over cuBLAS 1.4, 1.7, 2.1"
 )
-
-
-@functools.cache
-def weight(size: int = SIZE) -> np.ndarray:
-    """A random dense matrix."""
-    return np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-
-
-@functools.cache
-def mask(sparsity: float, size: int = SIZE) -> np.ndarray:
-    """Which entries stay."""
-    return np.random.default_rng(1).random((size, size), dtype=np.float32) >= sparsity
-
-
-def copies(parts: tuple[np.ndarray, ...]) -> list[tuple[np.ndarray, ...]]:
-    """Enough copies that a round through them never finds one in a cache."""
-    count = COLD // sum(part.nbytes for part in parts) + 1
-    return [parts, *(tuple(part.copy() for part in parts) for _ in range(count))]
-
-
-@functools.cache
-def tiles(sparsity: float, size: int = SIZE) -> list[tuple[np.ndarray, ...]]:
-    """Cold copies of the bitmap tiles."""
-    return copies(lscd.pack(to_bits(weight(size)), mask(sparsity, size), "bfloat16"))
-
-
-def compressed_rows(sparsity: float, size: int = SIZE) -> tuple[np.ndarray, ...]:
-    """CSR factors with float32 values."""
-    kept = mask(sparsity, size)
-    indptr = np.r_[0, np.cumsum(kept.sum(axis=1))].astype(np.int32)
-    return indptr, np.nonzero(kept)[1].astype(np.int32), weight(size)[kept]
-
-
-def operands(n: int, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, Any]:
-    """X (K, N) as float32, as raw bfloat16, and as N rows in torch's bfloat16."""
-    import torch
-
-    x = np.random.default_rng(n).standard_normal((size, n), dtype=np.float32)
-    return x, to_bits(x), torch.from_numpy(np.ascontiguousarray(x.T)).bfloat16()
-
-
-def cycle(product: Callable[[Any], Any], matrices: list[Any]) -> Callable[[], Any]:
-    """Each call takes the next matrix."""
-    state = [0]
-
-    def call() -> Any:
-        state[0] = (state[0] + 1) % len(matrices)
-        return product(matrices[state[0]])
-
-    return call
-
-
-def ours(sparsity: float, n: int, size: int = SIZE) -> Callable[[], Any]:
-    """LSCD with bfloat16 weights and activations."""
-    raw = operands(n, size)[1]
-    return cycle(lambda f: lscd.matmat(*f, raw, size, threads=THREADS), tiles(sparsity, size))
-
-
-@functools.cache
-def dense_copies(kind: str) -> list[Any]:
-    """Cold dense weights in torch."""
-    import torch
-
-    matrix = torch.from_numpy(weight())
-    return [matrix.to(getattr(torch, kind)).clone() for _ in range(2)]
-
-
-def dense_peer(kind: str, n: int) -> Callable[[], Any]:
-    """oneDNN through ``torch.nn.functional.linear``."""
-    import torch
-
-    torch.set_num_threads(THREADS)
-    x, _, half = operands(n)
-    rows = half if kind == "bfloat16" else torch.from_numpy(np.ascontiguousarray(x.T))
-    return cycle(lambda W: torch.nn.functional.linear(rows, W), dense_copies(kind))
-
-
-def sparse_peer(name: str, sparsity: float, n: int) -> Callable[[], Any]:
-    """A CSR product in float32 (matrices of tens of megabytes: two copies exceed the cache)."""
-    import scipy.sparse
-
-    indptr, indices, data = compressed_rows(sparsity)
-    x = operands(n)[0]
-    both = [(indptr, indices, data), (indptr.copy(), indices.copy(), data.copy())]
-    if name == "own CSR":
-        return cycle(lambda f: csr.matmat(*f, x, threads=THREADS), both)
-    if name == "torch.sparse_csr":
-        import torch
-
-        torch.set_num_threads(THREADS)
-        given = [torch.sparse_csr_tensor(*map(torch.from_numpy, f), (SIZE, SIZE)) for f in both]
-        right = torch.from_numpy(x)
-        return cycle(lambda A: A @ right, given)
-    arrays = [scipy.sparse.csr_matrix((f[2], f[1], f[0]), (SIZE, SIZE)) for f in both]
-    if name == "SciPy CSR":
-        return cycle(lambda A: A @ x, arrays)
-    from sparse_dot_mkl import dot_product_mkl, mkl_set_num_threads
-
-    mkl_set_num_threads(THREADS)
-    return cycle(lambda A: dot_product_mkl(A, x), arrays)
 
 
 def joined(races: list[Race], unit: str) -> Race:
@@ -140,18 +52,21 @@ def kernel_claim(
     target: str,
     rounds: int,
     note: str = "",
+    size: int = SIZE,
 ) -> Claim:
     """One line: ours against a peer over some numbers of columns."""
     races = []
     for n in columns:
-        work = 2e-9 * SIZE * SIZE * n
-        races.append(compare(ours(sparsity, n), peer(n), work=work, unit="GFLOP/s (dense)", rounds=rounds))
+        work = 2e-9 * size * size * n
+        races.append(
+            compare(ours(sparsity, n, size), peer(n), work=work, unit="GFLOP/s (dense)", rounds=rounds)
+        )
     where = (
         f"N = {columns[0]}" if len(columns) == 1 else f"N = {', '.join(map(str, columns))} (geometric mean)"
     )
     each = "; ".join(f"N = {n}: {race.ratio:.2f}x" for n, race in zip(columns, races))
     return Claim.from_race(
-        f"{SIZE}x{SIZE}, {sparsity:.0%} zeros, {where}, against {peer_name}",
+        f"{size}x{size}, {sparsity:.0%} zeros, {where}, against {peer_name}",
         target,
         joined(races, "GFLOP/s (dense)"),
         peer_name=f"{peer_name}, {THREADS} threads",
@@ -199,6 +114,8 @@ def kernels_sparse(full: bool) -> Iterator[Claim]:
         ("SciPy CSR", {0.8: 1}),
         ("torch.sparse_csr", {0.8: 1}),
         ("own CSR", {0.8: 1, 0.9: 1}),
+        ("own CSR, rows sorted by length", {0.8: 1}),
+        ("Tiled-CSL, scattered", {0.8: 1}),
     ):
         for sparsity, target in targets.items():
             yield kernel_claim(
@@ -208,9 +125,57 @@ def kernels_sparse(full: bool) -> Iterator[Claim]:
                 lambda n, name=name, sparsity=sparsity: sparse_peer(name, sparsity, n),
                 f">= {target}x",
                 rounds,
-                "float32 values and activations; ours bfloat16",
+                "the format and the way of the GPU kernel, float16 values and float32 activations"
+                if name.startswith("Tiled")
+                else "float32 values and activations; ours bfloat16",
             )
-    yield kernel_claim(0.8, (8,), "MKL CSR", lambda n: sparse_peer("MKL CSR", 0.8, n), ">= 1x", rounds)
+    for name in ("MKL CSR", "own CSR"):
+        yield kernel_claim(0.8, (8,), name, lambda n, name=name: sparse_peer(name, 0.8, n), ">= 1x", rounds)
+
+
+def shapes(full: bool) -> Iterator[Claim]:
+    """A larger matrix, and the small ones of a real model, all of its blocks one after the other."""
+    import torch
+
+    rounds, name = 11 if full else 5, "torch bf16 F.linear (oneDNN)"
+    yield kernel_claim(
+        0.8, (8, 16, 32), name, lambda n: dense_peer("bfloat16", n, 9216), ">= 1.7x", rounds, size=9216
+    )
+    rng, blocks, sparsity = np.random.default_rng(0), 30, 0.7
+    weights = [rng.standard_normal(shape, dtype=np.float32) for shape in ((1536, 576), (576, 1536)) * blocks]
+    masks = [rng.random(W.shape, dtype=np.float32) >= sparsity for W in weights]
+    packed = [lscd.pack(to_bits(W), kept, "bfloat16") for W, kept in zip(weights, masks)]
+    models = [[tuple(part.copy() for part in f) for f in packed] for _ in range(4)]
+    half = [torch.from_numpy(W).bfloat16() for W in weights]
+    dense = [[W.clone() for W in half] for _ in range(2)]
+    inputs = {size: {n: operands(n, size) for n in (1, 8, 16, 32)} for size in (576, 1536)}
+    races = {}
+    for n in (1, 8, 16, 32):
+
+        def all_ours(model: list[Any], n: int = n) -> None:
+            for (rows, cols), factors in zip((W.shape for W in weights), model):
+                lscd.matmat(*factors, inputs[cols][n][1], rows, threads=THREADS)
+
+        def all_dense(model: list[Any], n: int = n) -> None:
+            for W in model:
+                torch.nn.functional.linear(inputs[W.shape[1]][n][2], W)
+
+        races[n] = compare(
+            cycle(all_ours, models),
+            cycle(all_dense, dense),
+            work=2e-9 * n * sum(W.size for W in weights),
+            unit="GFLOP/s (dense)",
+            rounds=rounds + 4,
+        )
+    yield Claim.from_race(
+        "The 60 matrices 1536x576 and 576x1536 of SmolLM2's blocks, 70% zeros, N = 8, 16, 32 (geometric mean), "
+        f"against {name}",
+        ">= 1.4x",
+        joined([races[n] for n in (8, 16, 32)], "GFLOP/s (dense)"),
+        peer_name=f"{name}, {THREADS} threads",
+        paper=PAPER,
+        note="; ".join(f"N = {n}: {race.ratio:.2f}x" for n, race in races.items()),
+    )
 
 
 def roofline(full: bool) -> Iterator[Claim]:
@@ -365,6 +330,7 @@ if __name__ == "__main__":
             "roofline": roofline,
             "dense": kernels_dense,
             "sparse": kernels_sparse,
+            "shapes": shapes,
             "choice": choice,
             "model": model,
         },

@@ -6,7 +6,7 @@ from tests.engine.tiny_models import LLAMA, dense, random_artifact
 
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import linear, lscd
-from gossamer._kernels.dispatch import available_isas, force_isa
+from gossamer._kernels.dispatch import force_isa, variants
 from gossamer.engine.decoder import Decoder
 from gossamer.engine.prepare import prepare
 from gossamer.linalg import TiledBitmap
@@ -14,7 +14,7 @@ from gossamer.linalg import TiledBitmap
 rng = np.random.default_rng(0)
 
 
-@pytest.fixture(params=available_isas())
+@pytest.fixture(params=variants())
 def isa(request):
     force_isa(request.param)
     yield request.param

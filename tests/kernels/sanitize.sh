@@ -1,8 +1,9 @@
 #!/bin/sh
 # Build with the address and undefined-behaviour sanitizers into a temporary folder and run the kernel tests there.
-# Usage: tests/kernels/sanitize.sh [python]     (or a build folder to keep in GOSSAMER_SANITIZE_BUILD)
+# Usage: tests/kernels/sanitize.sh [python [pytest options]]     (a build folder to keep: GOSSAMER_SANITIZE_BUILD)
 set -eu
 python=${1:-python}
+[ $# -eq 0 ] || shift
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,7 +16,7 @@ cmake=$(command -v cmake || "$python" -c 'import cmake, os; print(os.path.join(c
 
 # Nothing that is compiled for one instruction set may be shared with another: every function that the objects of
 # a path offer to the linker as one of several copies must carry the path in its name.
-for isa in portable avx2 avx512; do
+for isa in portable avx2 avx512 avx512bf16; do
     leaks=$(find "$build" -name "$isa.cpp.o" -exec nm --defined-only {} + | awk '$2 ~ /^[WVu]$/ {print $3}' | grep -v "on_$isa" |
         grep -v '^DW\.ref\.' | sort -u | c++filt || true)
     if [ -n "$leaks" ]; then
@@ -31,4 +32,4 @@ cd "$root"
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
 ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 PYTHONPATH="$work/src" PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=2 \
-    "$python" -m pytest -q -p no:cacheprovider -p no:faulthandler tests/kernels "--timeout=1200"
+    "$python" -m pytest -q -p no:cacheprovider -p no:faulthandler tests/kernels "--timeout=1200" "$@"

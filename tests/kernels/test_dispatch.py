@@ -44,6 +44,14 @@ def test_environment_forces_a_path(wanted):
     assert result.stdout.strip() == wanted
 
 
+@pytest.mark.skipif("avx512" not in dispatch.available_isas(), reason="needs AVX-512")
+def test_the_base_of_avx512_leaves_out_what_came_later(isa):
+    dispatch.force_isa("avx512-base")
+    assert dispatch.active_isa() == "avx512"
+    assert not dispatch._native.lscd.has_bfloat16()
+    dispatch.force_isa(isa)
+
+
 def test_environment_with_an_unknown_path_is_an_error_that_lists_the_known():
     code = "from gossamer._kernels import dispatch; dispatch.active_isa()"
     result = subprocess.run(

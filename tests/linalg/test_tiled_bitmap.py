@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gossamer._core.arrays import to_bits, widen
 from gossamer._kernels import lscd
-from gossamer._kernels.dispatch import available_isas, force_isa
+from gossamer._kernels.dispatch import force_isa, variants
 from gossamer.linalg import Machine, StructuredMatrix, TiledBitmap, lscd_model, spmm
 
 rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def sparse(shape, density):
 MACHINE = Machine(1e10, (1e-9,) * 7, (2e-11,) * 3 + (1e-10,) * 4, (1e-9,) * 7)
 
 
-@pytest.fixture(params=available_isas())
+@pytest.fixture(params=variants())
 def isa(request):
     force_isa(request.param)
     yield request.param

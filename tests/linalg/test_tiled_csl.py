@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
+from tests.linalg.csl_reference import pack_tile
 
+from gossamer._kernels.dispatch import force_isa, variants
 from gossamer.linalg import StructuredMatrix, TiledCSL
 
 rng = np.random.default_rng(0)
+
+
+@pytest.fixture(params=variants())
+def isa(request):
+    force_isa(request.param)
+    yield request.param
+    force_isa("auto")
 
 
 def sparse(shape, density):
@@ -62,6 +72,31 @@ def test_reordering_permutes_the_words_and_avoids_bank_conflicts(density):
         assert ordered.bank_conflicts() <= 0.02 * len(ordered.words)
 
 
+@pytest.mark.parametrize("reorder", [True, False])
+@pytest.mark.parametrize("density", [0, 0.002, 0.3, 0.97, 0.9999, 1])
+def test_words_are_those_of_the_method_step_by_step(density, reorder):
+    W = sparse((256, 128), density)
+    W[3, 5] = np.nan
+    A, half = TiledCSL.from_dense(W, reorder=reorder), W.astype(np.float16)
+    for tile in range(4):
+        part = half[tile // 2 * 128 :, tile % 2 * 64 :][:128, :64]
+        np.testing.assert_array_equal(tile_words(A, tile), pack_tile(part, reorder))
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 20])
+def test_scattering_multiplies_on_every_path_with_any_threads(isa, n):
+    W, x = sparse((300, 517), 0.3), rng.standard_normal((517, n)).astype(np.float32)
+    A = TiledCSL.from_dense(W)
+    y = A.scatter_multiply(x, threads=1)
+    np.testing.assert_allclose(y, W.astype(np.float16).astype(np.float64) @ x, rtol=1e-4, atol=1e-4)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(A.scatter_multiply(x, threads=threads), y)
+    tensor = A.scatter_multiply(torch.from_numpy(x[:, 0]))
+    assert tensor.shape == (300,)
+    np.testing.assert_allclose(tensor, y[:, 0], rtol=1e-4, atol=1e-4)
+    assert A.scatter_multiply(x[:, :0]).shape == (300, 0)
+
+
 def test_conflicts_are_counted_by_definition():
     W = np.zeros((128, 64), np.float32)
     W[:32, 0] = 1  # locations 64 r + (r mod 8) * 8: eight columns, so banks 0, 4, ... four times each
@@ -69,6 +104,16 @@ def test_conflicts_are_counted_by_definition():
     bank = (A.words >> 16) % 64 // 2
     expected = sum(np.bincount(bank[v::4]).max() - 1 for v in range(4))
     assert A.bank_conflicts() == expected > 0
+    for shape in ((256, 128), (300, 100)):
+        A = TiledCSL.from_dense(sparse(shape, 0.3), reorder=False)
+        rounds = [
+            tile_words(A, t)[first : first + 128] >> 16
+            for t in range(len(A.tile_offsets) - 2)
+            for first in range(0, len(tile_words(A, t)), 128)
+        ]
+        loads = [np.bincount(part[v::4] % 64 // 2).max() - 1 for part in rounds for v in range(4)]
+        assert A.bank_conflicts() == sum(loads)
+    assert TiledCSL.from_dense(np.zeros((3, 3))).bank_conflicts() == 0
 
 
 def test_files_and_scipy(tmp_path):
@@ -98,3 +143,5 @@ def test_bad_input():
         TiledCSL.from_dense(np.array([[1e5, 1.0]]))
     with pytest.raises(ValueError, match="2-D"):
         TiledCSL.from_dense(np.ones(4))
+    with pytest.raises(ValueError, match=r"\(100, 60\).*\(61, 2\)"):
+        A.scatter_multiply(np.ones((61, 2)))

@@ -20,9 +20,18 @@ def available_isas() -> tuple[str, ...]:
     return ISAS[: ISAS.index(_native.detected_isa()) + 1]
 
 
+def variants() -> tuple[str, ...]:
+    """All that :func:`force_isa` takes here: the instruction sets, and AVX-512 without its later extensions."""
+    base = ("avx512-base",) if "avx512" in available_isas() else ()
+    return (*available_isas(), *base)
+
+
 def force_isa(name: str = "auto") -> None:
-    """Use one instruction set from now on, as the environment variable ``GOSSAMER_ISA`` does at start."""
-    _native.force_isa(check_choice("isa", name, ("auto", *available_isas())))
+    """Use one instruction set from now on, as the environment variable ``GOSSAMER_ISA`` does at start.
+
+    "avx512-base" is AVX-512 without the later extensions (VBMI2, BF16) that some kernels use where a CPU has them.
+    """
+    _native.force_isa(check_choice("isa", name, ("auto", *variants())))
 
 
 def show_kernels() -> dict[str, str]:

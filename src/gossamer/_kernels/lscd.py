@@ -148,3 +148,43 @@ def prepare(masks: np.ndarray, values: np.ndarray, tile_ptr: np.ndarray, shape: 
 
 def _raw(values: np.ndarray) -> np.ndarray:
     return ready(values).view(np.uint16) if values.dtype == np.float16 else ready(values)
+
+
+CSL_ROWS, CSL_COLS, CSL_VECTOR = 128, 64, 4
+
+
+def csl_pack(half: np.ndarray, reorder: bool, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Tiled-CSL words and tile offsets of a float16 matrix (O, K), as the GPU kernel reads them.
+
+    Returns
+    -------
+    words : ndarray of uint32
+        ``value | location << 16``, every tile padded to whole vectors of 4 by zeros.
+    tile_offsets : ndarray of int32, shape (tiles + 2,)
+        In vectors; the last two entries are the end.
+    """
+    down, across = -(-half.shape[0] // CSL_ROWS), -(-half.shape[1] // CSL_COLS)
+    counts = np.zeros((down, across), np.int64)
+    for i in range(down):  # a row of tiles at a time: the matrix is not copied
+        kept = (half[i * CSL_ROWS : (i + 1) * CSL_ROWS] != 0).sum(axis=0)
+        counts[i] = np.add.reduceat(kept, np.arange(0, half.shape[1], CSL_COLS))
+    offsets = np.concatenate([[0], np.cumsum(-(-counts.ravel() // CSL_VECTOR)), [0]])
+    offsets[-1] = offsets[-2]
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise ArgumentError(f"the matrix takes {offsets[-1]} vectors: tile offsets of 32 bits hold 2^31 - 1")
+    words, offsets = np.empty(CSL_VECTOR * int(offsets[-1]), np.uint32), offsets.astype(np.int32)
+    _native.lscd.csl_pack(ready(half).view(np.uint16), offsets, reorder, words, get_threads(threads))
+    return words, offsets
+
+
+def csl_matmat(
+    words: np.ndarray, tile_offsets: np.ndarray, x: np.ndarray, rows: int, *, threads: int | None = None
+) -> np.ndarray:
+    """Multiply checked Tiled-CSL tiles of a matrix of ``rows`` rows with float32 ``x``, a scattered tile at a time."""
+    x = operand(x, np.float32)
+    tiles = -(-x.shape[0] // CSL_COLS) * -(-rows // CSL_ROWS)
+    if len(tile_offsets) != tiles + 2:
+        raise ShapeError(f"x has {x.shape[0]} rows: a matrix of {rows} rows in these tiles has another width")
+    y = np.empty((rows, x.shape[1]), np.float32)
+    _native.lscd.csl_scatter(ready(words), ready(tile_offsets), x, y, get_threads(threads))
+    return y

@@ -38,17 +38,20 @@ Isa probe() {
 Isa probe() { return Isa::portable; }
 #endif
 
-Isa parse(std::string_view text) {
-    if (text.empty() || text == "auto") return detected();
+constexpr int base_only = 16; // added to an ISA: without what the CPU has beyond it
+
+int parse(std::string_view text) {
+    if (text.empty() || text == "auto") return static_cast<int>(detected());
+    const bool base = text == "avx512-base";
     for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-        if (text != name(isa)) continue;
+        if (text != name(isa) && !(base && isa == Isa::avx512)) continue;
         if (isa > detected())
             throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) + ": this machine runs at most " +
                                         std::string(name(detected())));
-        return isa;
+        return static_cast<int>(isa) + (base ? base_only : 0);
     }
     throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) +
-                                ": expected one of auto, portable, avx2, avx512");
+                                ": expected one of auto, portable, avx2, avx512, avx512-base");
 }
 
 std::atomic<int>& chosen() {
@@ -67,13 +70,13 @@ Isa active() {
     int value = chosen().load(std::memory_order_relaxed);
     if (value < 0) {
         const char* forced = std::getenv("GOSSAMER_ISA");
-        value = static_cast<int>(parse(forced ? forced : ""));
+        value = parse(forced ? forced : "");
         chosen().store(value, std::memory_order_relaxed);
     }
-    return static_cast<Isa>(value);
+    return static_cast<Isa>(value % base_only);
 }
 
-void force(std::string_view text) { chosen().store(static_cast<int>(parse(text)), std::memory_order_relaxed); }
+void force(std::string_view text) { chosen().store(parse(text), std::memory_order_relaxed); }
 
 bool has_bfloat16() {
     static const bool present = [] {
@@ -86,7 +89,7 @@ bool has_bfloat16() {
         return false;
 #endif
     }();
-    return present && active() == Isa::avx512;
+    return present && active() == Isa::avx512 && chosen().load(std::memory_order_relaxed) < base_only;
 }
 
 std::string_view name(Isa isa) {

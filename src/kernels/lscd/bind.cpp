@@ -88,6 +88,22 @@ void bind(nb::module_& m) {
     m.def("linear_float16", &prepare<std::uint16_t, std::uint16_t>);
     m.def("linear_bfloat16", &prepare<std::uint32_t, std::uint16_t>);
     m.def("has_bfloat16", &has_bfloat16);
+    m.def("csl_pack",
+          [](Array<const std::uint16_t, 2> entries, Array<const std::int32_t, 1> offsets, bool reorder,
+             Array<std::uint32_t, 1> words, int threads) {
+              nb::gil_scoped_release release;
+              csl_pack(entries.data(), static_cast<std::int64_t>(entries.shape(0)), static_cast<std::int64_t>(entries.shape(1)),
+                       offsets.data(), reorder, words.data(), threads);
+          },
+          nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), nb::arg());
+    m.def("csl_scatter",
+          [](Array<const std::uint32_t, 1> words, Array<const std::int32_t, 1> offsets, Array<const float, 2> x,
+             Array<float, 2> y, int threads) {
+              const Csl a{static_cast<std::int64_t>(y.shape(0)), static_cast<std::int64_t>(x.shape(0)), words.data(), offsets.data()};
+              nb::gil_scoped_release release;
+              table().scatter(a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(), threads);
+          },
+          nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
     m.attr("entries") = nb::make_tuple("float32", "float16", "bfloat16");
 }
 

@@ -33,11 +33,15 @@ GOSSAMER_INLINE __m128i expand_words(std::uint32_t mask, const std::uint16_t* p)
 }
 #endif
 
-// acc[i] += w x[i * stride]: the compiler broadcasts
-template <int N>
-GOSSAMER_INLINE void multiply_floats(v16f w, const float* x, std::int64_t stride, v16f* acc) {
-#pragma GCC unroll 16
-    for (int i = 0; i < N; ++i) acc[i] += w * x[i * stride];
+// acc[r][i] += w[r] x[i * stride]: an x is broadcast once for the R rows of tiles
+template <int R, int N>
+GOSSAMER_INLINE void multiply_floats(const v16f* w, const float* x, std::int64_t stride, v16f (*acc)[N]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+        const float value = x[i * stride];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) acc[r][i] += w[r] * value;
+    }
 }
 
 struct Single { // float32
@@ -68,9 +72,9 @@ struct Single { // float32
         return v;
 #endif
     }
-    template <int N>
-    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
-        multiply_floats<N>(w, x, stride, acc);
+    template <int R, int N>
+    static GOSSAMER_INLINE void multiply(const Vector* w, const X* x, std::int64_t, std::int64_t stride, v16f (*acc)[N]) {
+        multiply_floats<R, N>(w, x, stride, acc);
     }
     static float at(Vector w, int row, int) { return w[row]; }
 };
@@ -103,9 +107,9 @@ struct Half { // float16, multiplied as float32
         return v;
 #endif
     }
-    template <int N>
-    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
-        multiply_floats<N>(w, x, stride, acc);
+    template <int R, int N>
+    static GOSSAMER_INLINE void multiply(const Vector* w, const X* x, std::int64_t, std::int64_t stride, v16f (*acc)[N]) {
+        multiply_floats<R, N>(w, x, stride, acc);
     }
     static float at(Vector w, int row, int) { return w[row]; }
 };
@@ -119,7 +123,9 @@ struct Brain { // bfloat16 in pairs of columns, multiplied as float32
 
     static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
 #if defined(__AVX512VBMI2__)
-        return (v16u)_mm512_maskz_expand_epi16(mask, _mm512_loadu_si512(p));
+        __m512i packed = _mm512_loadu_si512(p);
+        __asm__("" : "+v"(packed)); // the form that loads by itself is microcode on some CPUs
+        return (v16u)_mm512_maskz_expand_epi16(mask, packed);
 #elif defined(__AVX512F__)
         const auto half = [](std::uint32_t bits, const Value* from) {
             const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
@@ -146,10 +152,13 @@ struct Brain { // bfloat16 in pairs of columns, multiplied as float32
         return v;
 #endif
     }
-    template <int N>
-    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t step, std::int64_t stride, v16f* acc) {
-        multiply_floats<N>((v16f)(w << 16), x, stride, acc);
-        multiply_floats<N>((v16f)(w & 0xffff0000u), x + step, stride, acc);
+    template <int R, int N>
+    static GOSSAMER_INLINE void multiply(const Vector* w, const X* x, std::int64_t step, std::int64_t stride,
+                                         v16f (*acc)[N]) {
+        v16f even[R], odd[R];
+        for (int r = 0; r < R; ++r) even[r] = (v16f)(w[r] << 16), odd[r] = (v16f)(w[r] & 0xffff0000u);
+        multiply_floats<R, N>(even, x, stride, acc);
+        multiply_floats<R, N>(odd, x + step, stride, acc);
     }
     static float at(Vector w, int row, int column) {
         const v16f wide = (v16f)(column ? w & 0xffff0000u : w << 16);
@@ -162,12 +171,14 @@ struct BrainPairs : Brain { // both in bfloat16: the machine multiplies pairs an
     using X = std::uint32_t; // a pair of rows of X
     static constexpr int x_columns = 2;
 
-    template <int N>
-    static GOSSAMER_INLINE void multiply(Vector w, const X* x, std::int64_t, std::int64_t stride, v16f* acc) {
-#pragma GCC unroll 16
-        for (int i = 0; i < N; ++i)
-            acc[i] = (v16f)_mm512_dpbf16_ps((__m512)acc[i], (__m512bh)w,
-                                            (__m512bh)_mm512_set1_epi32(static_cast<int>(x[i * stride])));
+    template <int R, int N>
+    static GOSSAMER_INLINE void multiply(const Vector* w, const X* x, std::int64_t, std::int64_t stride, v16f (*acc)[N]) {
+#pragma GCC unroll 8
+        for (int i = 0; i < N; ++i) {
+            const __m512bh pair = (__m512bh)_mm512_set1_epi32(static_cast<int>(x[i * stride]));
+#pragma GCC unroll 2
+            for (int r = 0; r < R; ++r) acc[r][i] = (v16f)_mm512_dpbf16_ps((__m512)acc[r][i], (__m512bh)w[r], pair);
+        }
     }
 };
 #endif

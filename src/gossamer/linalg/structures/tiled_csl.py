@@ -17,12 +17,8 @@ from gossamer.linalg.nearest.selection import SCOPES, count_kept, keep_largest, 
 from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.structure import Structure
 
-ROWS, COLS, BANKS, LANES, VECTOR = 128, 64, 32, 32, 4
-
-
-def locations(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Place in a tile: ``row * 64 + (column XOR ((row mod 8) << 3))``, free of bank conflicts for matrix units."""
-    return rows * COLS + (columns ^ (rows % 8 << 3))
+ROWS, COLS, VECTOR = lscd.CSL_ROWS, lscd.CSL_COLS, lscd.CSL_VECTOR
+BANKS, LANES = 32, 32
 
 
 def banks(location: np.ndarray) -> np.ndarray:
@@ -37,7 +33,7 @@ class TiledCSLMatrix(StructuredMatrix):
     tiles + 2, is in vectors of 4 words; its last two entries are the end. Tiles go by rows of tiles; each is padded to
     whole vectors by zeros at locations that hold no entry. The matrix is padded to whole tiles; ``shape`` is the true
     one. Products run through :class:`TiledBitmap` tiles made on first need: scattering by location is what the GPU's
-    shared memory is good at, and slower than expanding bitmaps on a CPU.
+    shared memory is good at, and slower than expanding bitmaps on a CPU; :meth:`scatter_multiply` does it all the same.
     """
 
     structure: TiledCSL
@@ -114,13 +110,50 @@ class TiledCSLMatrix(StructuredMatrix):
         Lane l of a round takes vector ``32 round + l``; its four words are stored one after the other, each together
         with the same word of the other lanes.
         """
-        total = 0
         bank = banks((self.words >> 16).astype(np.int64)).reshape(-1, VECTOR)
-        for start, end in zip(self.tile_offsets[:-2], self.tile_offsets[1:-1]):
-            for first in range(start, end, LANES):
-                part = bank[first : min(first + LANES, end)]
-                total += sum(int(np.bincount(part[:, v], minlength=BANKS).max()) - 1 for v in range(VECTOR))
-        return total
+        sizes = np.diff(self.tile_offsets[:-1])
+        inside = np.arange(len(bank)) - np.repeat(
+            self.tile_offsets[:-2], sizes
+        )  # number of a vector in its tile
+        starts = np.cumsum(inside % LANES == 0) - 1  # rounds of all tiles
+        steps = starts[:, None] * VECTOR + np.arange(VECTOR)
+        loads = np.bincount((steps * BANKS + bank).ravel(), minlength=0)
+        loads = np.pad(loads, (0, -len(loads) % BANKS)).reshape(-1, BANKS)
+        return int(np.maximum(loads.max(axis=1) - 1, 0).sum())
+
+    def scatter_multiply(self, x: Any, *, threads: int | None = None) -> Any:
+        """Multiply as the GPU kernel does: zero a dense tile, scatter its words by location, multiply the tile.
+
+        Needs no second copy of the matrix; on a CPU several times slower than the bitmaps of ``A @ x``.
+
+        Parameters
+        ----------
+        x : array or tensor, shape (K,) or (K, N)
+            Multiplied in float32.
+        threads : int, optional
+            At most this many.
+
+        Returns
+        -------
+        array or tensor of float32, shape (O,) or (O, N)
+
+        Raises
+        ------
+        ShapeError
+            If ``x`` has another rank or number of rows.
+        """
+        x = check_array("x", x, ndim=(1, 2), finite=False)
+        if x.shape[0] != self.shape[1]:
+            raise ShapeError(f"A has shape {self.shape} and x {tuple(x.shape)}: the inner dimensions differ")
+        given = to_numpy(x).astype(np.float32, copy=False)
+        columns = given[:, None] if given.ndim == 1 else given
+        y = lscd.csl_matmat(self.words, self.tile_offsets, columns, self.shape[0], threads=threads)
+        y = y[:, 0] if given.ndim == 1 else y
+        if is_torch(x):
+            import torch
+
+            return torch.from_numpy(y)
+        return y
 
     def flops(self, n: int = 1) -> int:
         return 2 * self.shape[0] * self.shape[1] * n
@@ -140,62 +173,6 @@ class TiledCSLMatrix(StructuredMatrix):
 
 def _grid(shape: tuple[int, int]) -> tuple[int, int]:
     return -(-shape[0] // ROWS), -(-shape[1] // COLS)
-
-
-def pack(A: np.ndarray, reorder: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Words and tile offsets of a float16 array (O, K), as the reference lays them out."""
-    across = _grid(A.shape)
-    words: list[np.ndarray] = []
-    offsets = [0]
-    for top in range(0, across[0] * ROWS, ROWS):
-        for left in range(0, across[1] * COLS, COLS):
-            tile = np.zeros((ROWS, COLS), np.float16)
-            part = A[top : top + ROWS, left : left + COLS]
-            tile[: part.shape[0], : part.shape[1]] = part
-            packed = pack_tile(tile, reorder)
-            words.append(packed)
-            offsets.append(offsets[-1] + len(packed) // VECTOR)
-    return np.concatenate(words).astype(np.uint32), np.array([*offsets, offsets[-1]], np.int32)
-
-
-def pack_tile(tile: np.ndarray, reorder: bool) -> np.ndarray:
-    """Words of one tile, padded to whole vectors, in row order or reordered against bank conflicts."""
-    rows, columns = np.nonzero(tile)  # NaN counts as non-zero
-    place = locations(rows, columns)
-    words = tile[rows, columns].view(np.uint16).astype(np.uint32) | (place.astype(np.uint32) << 16)
-    missing = -len(words) % VECTOR
-    zero_rows, zero_columns = np.nonzero(tile == 0)
-    zeros = locations(zero_rows, zero_columns)
-    if not reorder:
-        return np.concatenate([words, np.full(missing, zeros[0] << 16 if missing else 0, np.uint32)])
-    lists: list[list[int]] = [[] for _ in range(BANKS)]
-    for word, bank in zip(words.tolist(), banks(place).tolist()):
-        lists[bank].append(word)
-    if missing:
-        bank_of_zero = banks(zeros)
-        padding = {int(b): int(zeros[np.argmax(bank_of_zero == b)]) << 16 for b in np.unique(bank_of_zero)}
-        for _ in range(missing):  # a bank without a zero cannot take padding
-            shortest = min(padding, key=lambda b: (len(lists[b]), b))
-            lists[shortest].append(padding[shortest])
-    return _deal(lists)
-
-
-def _deal(lists: list[list[int]]) -> np.ndarray:
-    """Deal words to lanes so that those which 32 lanes store together lie in as different banks as can be."""
-    vectors = sum(map(len, lists)) // VECTOR
-    rounds, tail = divmod(vectors, LANES)
-    out = np.zeros(VECTOR * vectors, np.uint32)
-
-    def deal(base: int, lanes: int) -> None:
-        for v in range(VECTOR):
-            for lane in range(lanes):
-                longest = max(range(BANKS), key=lambda b: (len(lists[b]), -b))
-                out[base + lane * VECTOR + v] = lists[longest].pop()
-
-    deal(rounds * LANES * VECTOR, tail)  # the tail chooses first, while the lists are longest
-    for step in range(rounds):
-        deal(step * LANES * VECTOR, LANES)
-    return out
 
 
 @dataclass(frozen=True)
@@ -270,7 +247,7 @@ class TiledCSL(Structure):
         return TiledCSL.from_dense(A.toarray(), reorder=reorder)
 
     def _pack(self, half: np.ndarray) -> TiledCSLMatrix:
-        words, offsets = pack(half, self.reorder)
+        words, offsets = lscd.csl_pack(half, self.reorder)
         return TiledCSLMatrix(self, half.shape, {"words": words, "tile_offsets": offsets})
 
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> TiledCSLMatrix:
