@@ -72,10 +72,10 @@ def rare(X: Any, share: float = 0.05) -> Any:
 
 
 def hub(n: int = 200_000, each: int = 16, seed: int = 0) -> Any:
-    """A and B such that row 0 of A makes half of the products of A B."""
+    """A and B such that the last row of A makes half of the products of A B."""
     rng = np.random.default_rng(seed)
     B = uniform(n, each, seed)
-    row = np.r_[np.zeros(n, np.int64), rng.integers(1, n, n)]
+    row = np.r_[np.full(n, n - 1), rng.integers(0, n - 1, n)]
     col = np.r_[np.arange(n), rng.integers(0, n, n)]
     return _csr(rng.standard_normal(2 * n), row, col, (n, n)), B
 

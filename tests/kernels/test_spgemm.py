@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels.spgemm import KINDS, OPERATIONS, Product, Thresholds
@@ -135,3 +136,52 @@ def test_patterns_that_could_not_be_walked_are_refused(indptr, columns):
             Product(a, b, 2)
     with pytest.raises(ArgumentError, match="of mask"):
         Product(good, good, 2, mask=bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int64"])
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_that_repeat_the_one_before_them_moved(dtype, index, shuffled):
+    rng = np.random.default_rng(3)
+    n = 3000
+    steps = np.sort(rng.choice(np.arange(1, 60), 7, replace=False))
+    broken = rng.choice(n, 40, replace=False)  # rows that do not fit in
+    rows = [i + (rng.permutation(steps) if shuffled else steps) for i in range(n)]
+    for i in broken:
+        rows[i] = np.sort(rng.choice(n, len(steps), replace=False))
+    col = np.concatenate([r[r < n] for r in rows]).astype(index)
+    ptr = np.r_[0, np.cumsum([(r < n).sum() for r in rows])].astype(index)
+    x = rng.integers(-9, 10, len(col)).astype(dtype)
+    expected = scipy.sparse.csr_array((x, col, ptr), shape=(n, n))
+    expected = (expected @ expected).toarray()
+    bits = []
+    for threads in (1, 2, 5):
+        product = Product((ptr, col), (ptr, col), n, threads=threads)
+        assert (product.kind == KINDS.index("repeat")).sum() > n // 2
+        found = product.one_phase(f"plus_times_{dtype}", x, x, np.dtype(dtype), True)
+        pointers = product.symbolic()
+        two = (pointers, *product.numeric(f"plus_times_{dtype}", pointers, x, x, np.dtype(dtype), True))
+        for got, again in zip(found, two, strict=True):
+            np.testing.assert_array_equal(got, again)
+        np.testing.assert_array_equal(scipy.sparse.csr_array(found[::-1], shape=(n, n)).toarray(), expected)
+        bits.append([part.tobytes() for part in found])
+    assert bits[0] == bits[1] == bits[2]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_one_pass_with_more_threads_than_cores_puts_tokens_in_order(threads):
+    rng = np.random.default_rng(4)
+    A = scipy.sparse.random_array((4000, 4000), density=0.004, rng=rng, format="csr")
+    heavy = scipy.sparse.random_array((1, 4000), density=0.9, rng=rng, format="csr")
+    A = scipy.sparse.vstack([A[:1000], heavy, A[1000:], heavy, A[:0]]).tocsr()
+    B = A[:4000]
+    product = Product(
+        (A.indptr, A.indices),
+        (B.indptr, B.indices),
+        4000,
+        threads=threads,
+        thresholds=Thresholds().without_split(),
+    )
+    pointers, col, val = product.one_phase("plus_times_float64", A.data, B.data, np.dtype(float), True)
+    difference = scipy.sparse.csr_array((val, col, pointers), shape=(4002, 4000)) - A @ B
+    assert abs(difference).max() < 1e-12 * abs(val).max()

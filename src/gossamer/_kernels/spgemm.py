@@ -15,6 +15,7 @@ from gossamer._kernels.views import ready
 KINDS: tuple[str, ...] = tuple(_native.spgemm.kinds)
 OPERATIONS: tuple[str, ...] = tuple(_native.spgemm.operations)
 TOKENS_A_THREAD = 64
+PRODUCTS_A_TOKEN = 1 << 15  # a token's part of C fits the cache of a core
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ class Product:
         Pattern (m, n) that limits C, or with ``complement`` the one that C stays out of.
     forced : str, optional
         Accumulator for every row that it can hold; ``"split-atomic"`` is ``"split"`` without private windows.
-    same_b : Product, optional
-        A product with this very B, which has been inspected then.
     """
 
     def __init__(
@@ -79,22 +78,20 @@ class Product:
         forced: str | None = None,
         thresholds: Thresholds | None = None,
         threads: int | None = None,
-        same_b: Product | None = None,
     ) -> None:
         self.threads = get_threads(threads)
         self.rows, self.cols, self.index = len(a[0]) - 1, cols, a[0].dtype
-        check_pattern("A", *a, len(b[0]) - 1)
-        if same_b is None:
-            check_pattern("B", *b, cols)
-        if mask is not None:
-            check_pattern("mask", *mask, cols)
-            if len(mask[0]) != len(a[0]):
-                raise ArgumentError(f"mask has {len(mask[0]) - 1} rows: expected {self.rows}")
+        if mask is not None and len(mask[0]) != len(a[0]):
+            raise ArgumentError(f"mask has {len(mask[0]) - 1} rows: expected {self.rows}")
         arrays = [ready(x) for x in (*a, *b, *(mask or ()))]
         if len({x.dtype for x in arrays}) != 1:
             raise ArgumentError(
                 f"indices are {', '.join(str(x.dtype) for x in arrays)}: expected one type for all"
             )
+        check_pattern("A", *arrays[:2], len(b[0]) - 1, self.threads)
+        check_pattern("B", *arrays[2:4], cols, self.threads)
+        if mask is not None:
+            check_pattern("mask", *arrays[4:], cols, self.threads)
         self.entries = (len(arrays[1]), len(arrays[3]))
         build = getattr(_native.spgemm, f"Product_{self.index.name}")
         self._native: Any = build(
@@ -103,7 +100,6 @@ class Product:
             *(arrays[4:] if mask is not None else (None, None)),
             complement,
             self.threads,
-            None if same_b is None else same_b._native,
         )
         limits = thresholds or Thresholds()
         self.fma, self.low, self.high, self.bound = (np.empty(self.rows, np.int64) for _ in range(4))
@@ -124,7 +120,8 @@ class Product:
             limits.split_floor,
         )
         self.flops = int(self.fma.sum())
-        self.cuts = self.cut(self.threads * TOKENS_A_THREAD if self.threads > 1 else 1)
+        tokens = max(self.threads * TOKENS_A_THREAD, self.flops // PRODUCTS_A_TOKEN)
+        self.cuts = self.cut(tokens if self.threads > 1 else 1)
         self.count = np.zeros(self.rows, np.int64)
 
     @property
@@ -162,8 +159,8 @@ class Product:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pointers, indices and values of C without a symbolic pass; no row may be of kind split.
 
-        Tokens write into an array for the upper bound, of which the system gives only what is touched; with one
-        token that array becomes C.
+        C is allocated for the upper bound, of which the system gives only what is touched, then cut: threads compute
+        tokens in memory of their own and copy them where they belong as soon as that is known.
         """
         starts = np.zeros(self.rows + 1, np.int64)
         np.cumsum(self.bound, out=starts[1:])
@@ -171,23 +168,9 @@ class Product:
         col, val = self._allocate(int(starts[-1]), dtype)
         self._run(operation, starts, True, col, val, self._values(operation, a_data, b_data), sort)
         pointers = self._pointers()
-        entries = int(pointers[-1])
-        if len(self.cuts) == 2:
-            col.resize(entries, refcheck=False)
-            val.resize(entries, refcheck=False)
-            return pointers, col, val
-        packed = self._allocate(entries, dtype)
-        self._native.gather(
-            self.cuts,
-            starts,
-            pointers,
-            col,
-            val.view(np.uint8),
-            packed[0],
-            packed[1].view(np.uint8),
-            dtype.itemsize,
-        )
-        return pointers, *packed
+        col.resize(int(pointers[-1]), refcheck=False)
+        val.resize(int(pointers[-1]), refcheck=False)
+        return pointers, col, val
 
     def _run(
         self,
@@ -222,13 +205,12 @@ class Product:
         return [ready(values).view(np.uint8) for values in data]
 
 
-def check_pattern(name: str, indptr: np.ndarray, indices: np.ndarray, cols: int) -> None:
+def check_pattern(name: str, indptr: np.ndarray, indices: np.ndarray, cols: int, threads: int = 1) -> None:
     """Refuse pointers and indices that native code could not walk. O(nnz)."""
+    if indptr.ndim == indices.ndim == 1 and _native.spgemm.walkable(indptr, indices, cols, threads):
+        return
     if indptr.ndim != 1 or not len(indptr) or indptr[0] != 0 or indptr[-1] != len(indices):
         raise ArgumentError(f"pointers of {name} must rise from 0 to {len(indices)} stored entries")
     if (indptr[1:] < indptr[:-1]).any():
         raise ArgumentError(f"pointers of {name} fall at row {int((indptr[1:] < indptr[:-1]).argmax())}")
-    if len(indices) and (indices.min() < 0 or indices.max() >= cols):
-        raise ArgumentError(
-            f"columns of {name} span {indices.min()}..{indices.max()}: expected 0..{cols - 1}"
-        )
+    raise ArgumentError(f"columns of {name} span {indices.min()}..{indices.max()}: expected 0..{cols - 1}")

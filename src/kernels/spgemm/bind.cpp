@@ -4,7 +4,6 @@
 
 #include <nanobind/stl/string.h>
 
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -17,9 +16,9 @@ using Bytes = Array<std::uint8_t, 1>;
 template <class Index>
 const Passes<Index>& passes() {
     if constexpr (sizeof(Index) == 4)
-        return GOSSAMER_SELECT(spgemm).int32;
+        return GOSSAMER_SELECT(spgemm);
     else
-        return GOSSAMER_SELECT(spgemm).int64;
+        return wide_table;
 }
 
 // The views of one product, kept alive by the Python object that made it.
@@ -29,7 +28,7 @@ public:
     using Indices = Array<const Index, 1>;
 
     Product(Indices a_ptr, Indices a_col, Indices b_ptr, Indices b_col, std::int64_t cols, nb::object mask_ptr,
-            nb::object mask_col, bool complement, int threads, const Product* like)
+            nb::object mask_col, bool complement, int threads)
         : keep_{nb::cast(a_ptr), nb::cast(a_col), nb::cast(b_ptr), nb::cast(b_col), mask_ptr, mask_col} {
         job_.rows = static_cast<std::int64_t>(a_ptr.shape(0)) - 1;
         job_.inner = static_cast<std::int64_t>(b_ptr.shape(0)) - 1;
@@ -42,15 +41,9 @@ public:
         }
         job_.complement = complement;
         job_.threads = threads;
-        if (like) { // the same B: already inspected
-            first_ = like->first_, last_ = like->last_;
-            job_.b_sorted = like->job_.b_sorted;
-        } else {
-            first_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
-            last_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
-        }
+        first_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
+        last_.reset(new std::int64_t[static_cast<std::size_t>(job_.inner) + 1]);
         job_.first = first_.get(), job_.last = last_.get();
-        if (like) return;
         nb::gil_scoped_release release;
         job_.b_sorted = passes<Index>().inspect(job_);
     }
@@ -81,7 +74,7 @@ public:
         passes<Index>().symbolic(job);
     }
 
-    // `where` says where rows of C begin, or with `by_token` where tokens do.
+    // `where` says where rows of C begin, or with `by_token` the sums of bounds up to each token.
     void numeric(int operation, Longs cuts, Longs count, Longs where, bool by_token, Array<Index, 1> c_col,
                  Bytes c_val, Array<const std::uint8_t, 1> a_val, Array<const std::uint8_t, 1> b_val, bool sort) {
         Job<Index> job = cut(cuts, count);
@@ -90,20 +83,6 @@ public:
         job.a_val = a_val.data(), job.b_val = b_val.data(), job.sort = sort;
         nb::gil_scoped_release release;
         passes<Index>().numeric[operation](job);
-    }
-
-    // Moves what tokens wrote from `starts` on to where it belongs.
-    void gather(Longs cuts, Longs starts, Longs c_ptr, Array<Index, 1> from_col, Bytes from_val, Array<Index, 1> col,
-                Bytes val, std::int64_t bytes) const {
-        const std::int64_t *cut = cuts.data(), *from = starts.data(), *to = c_ptr.data();
-        nb::gil_scoped_release release;
-        parallel_chunks(static_cast<std::int64_t>(cuts.shape(0)) - 1, job_.threads, [&](std::int64_t token) {
-            const std::int64_t at = to[cut[token]];
-            const auto n = static_cast<std::size_t>(to[cut[token + 1]] - at);
-            std::memcpy(col.data() + at, from_col.data() + from[token], n * sizeof(Index));
-            std::memcpy(val.data() + at * bytes, from_val.data() + from[token] * bytes,
-                        n * static_cast<std::size_t>(bytes));
-        });
     }
 
 private:
@@ -116,7 +95,7 @@ private:
     }
 
     std::vector<nb::object> keep_;
-    std::shared_ptr<std::int64_t[]> first_, last_;
+    std::unique_ptr<std::int64_t[]> first_, last_;
     Job<Index> job_{};
 };
 
@@ -125,14 +104,39 @@ void define(nb::module_& m, const char* name) {
     using P = Product<Index>;
     nb::class_<P>(m, name)
         .def(nb::init<typename P::Indices, typename P::Indices, typename P::Indices, typename P::Indices, std::int64_t,
-                      nb::object, nb::object, bool, int, const P*>(),
+                      nb::object, nb::object, bool, int>(),
              nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
-             nb::arg(), nb::arg().none())
+             nb::arg())
         .def_prop_ro("sorted", &P::sorted)
         .def("analyse", &P::analyse)
         .def("symbolic", &P::symbolic)
-        .def("numeric", &P::numeric)
-        .def("gather", &P::gather);
+        .def("numeric", &P::numeric);
+}
+
+// Whether pointers rise from 0 to the number of columns, and columns lie within 0..cols - 1.
+template <class Index>
+bool walkable(Array<const Index, 1> ptr, Array<const Index, 1> col, std::int64_t cols, int threads) {
+    const auto rows = static_cast<std::int64_t>(ptr.shape(0)) - 1, entries = static_cast<std::int64_t>(col.shape(0));
+    if (rows < 0 || ptr.data()[0] != 0 || ptr.data()[rows] != entries) return false;
+    constexpr std::int64_t piece = 1 << 16;
+    bool good = true;
+    nb::gil_scoped_release release;
+    const auto over = [&](std::int64_t count, const auto& fine) {
+        parallel_chunks(ceil_div(count, piece), worthwhile_threads(count, threads), [&](std::int64_t chunk) {
+            if (!fine(chunk * piece, least(count, (chunk + 1) * piece))) __atomic_store_n(&good, false, __ATOMIC_RELAXED);
+        });
+    };
+    over(rows, [p = ptr.data()](std::int64_t from, std::int64_t to) {
+        bool falls = false;
+        for (std::int64_t i = from; i < to; ++i) falls |= p[i + 1] < p[i];
+        return !falls;
+    });
+    over(entries, [c = col.data(), cols](std::int64_t from, std::int64_t to) {
+        Index low = 0, high = 0;
+        for (std::int64_t i = from; i < to; ++i) low = least(low, c[i]), high = most(high, c[i]);
+        return low >= 0 && (to == from || high < cols);
+    });
+    return good;
 }
 
 } // namespace
@@ -140,10 +144,12 @@ void define(nb::module_& m, const char* name) {
 void bind(nb::module_& m) {
     define<std::int32_t>(m, "Product_int32");
     define<std::int64_t>(m, "Product_int64");
+    m.def("walkable", walkable<std::int32_t>);
+    m.def("walkable", walkable<std::int64_t>);
     nb::list operations_list;
     for (const char* name : names) operations_list.append(name);
     m.attr("operations") = nb::tuple(operations_list);
-    m.attr("kinds") = nb::make_tuple("empty", "scale", "small", "merge", "dense", "hash", "hash-vector", "split");
+    m.attr("kinds") = nb::make_tuple("empty", "scale", "repeat", "small", "merge", "dense", "hash", "hash-vector", "split");
 }
 
 } // namespace gossamer::spgemm

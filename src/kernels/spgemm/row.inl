@@ -2,7 +2,7 @@
 #pragma once
 
 #include "spgemm.hpp"
-#include "table.inl"
+#include "program.inl"
 
 namespace gossamer::spgemm {
 inline namespace GOSSAMER_ISA {
@@ -54,47 +54,54 @@ struct Worker {
     using Value = typename Ring::Value;
     const Job<Index>& job;
     Value *values, *slots;
+    std::uint8_t* flags; // columns of a window that were met, a byte each: no read-modify-write of shared words
     std::uint64_t *words, *summary;
-    std::uint32_t* places;  // columns of a row, from the window's begin
-    std::uint32_t* touched; // words of the bitmap in the order in which they were met
+    std::uint32_t* places; // columns of a row, from the window's begin
     Index* keys;
     std::uint8_t* state;
     Entry *entries, *spare;
+    Program<Ring, Index>* program;
 
+    static constexpr std::int64_t value_bytes = counting<Ring> ? 0 : sizeof(Value);
     static std::int64_t width(const Job<Index>& job) { return round_up(job.widest + 128, 4096) + 4096; }
     static int table_bits(std::int64_t bound) { return bits_for(2 * most<std::int64_t>(bound, 16)); }
 
     static std::int64_t bytes(const Job<Index>& job) {
         const std::int64_t table = std::int64_t{1} << table_bits(job.fullest), held = job.fullest + 16;
-        return width(job) * static_cast<std::int64_t>(counting<Ring> ? 0 : sizeof(Value) + 4) + width(job) / 8 +
-               width(job) / 512 + width(job) / 16 + table * static_cast<std::int64_t>(sizeof(Index) + sizeof(Value) + 1) +
-               2 * held * static_cast<std::int64_t>(sizeof(Entry)) + 20 * 64;
+        return width(job) * (value_bytes + 1 + 4) + 64 + width(job) / 8 + width(job) / 512 +
+               table * static_cast<std::int64_t>(sizeof(Index) + sizeof(Value) + 1) +
+               2 * held * static_cast<std::int64_t>(sizeof(Entry)) +
+               static_cast<std::int64_t>(sizeof(Program<Ring, Index>)) + 20 * 64;
     }
 
     Worker(const Job<Index>& j, std::byte* memory, bool fresh) : job(j) {
         const std::int64_t wide = width(job), table = std::int64_t{1} << table_bits(job.fullest);
         values = carve<Value>(memory, counting<Ring> ? 0 : wide);
+        flags = carve<std::uint8_t>(memory, wide);
         words = carve<std::uint64_t>(memory, wide / 64);
         summary = carve<std::uint64_t>(memory, wide / 4096);
-        touched = carve<std::uint32_t>(memory, wide / 64);
-        places = carve<std::uint32_t>(memory, counting<Ring> ? 0 : wide + 8);
+        places = carve<std::uint32_t>(memory, wide + 16);
         keys = carve<Index>(memory, table);
         slots = carve<Value>(memory, table);
         state = carve<std::uint8_t>(memory, table);
         entries = carve<Entry>(memory, job.fullest + 16);
         spare = carve<Entry>(memory, job.fullest + 16);
+        program = carve<Program<Ring, Index>>(memory, 1);
         if (!fresh) return;
         if constexpr (!counting<Ring>)
             for (std::int64_t i = 0; i < wide; ++i) values[i] = Ring::identity;
+        for (std::int64_t i = 0; i < wide; ++i) flags[i] = 0;
         for (std::int64_t i = 0; i < wide / 64; ++i) words[i] = 0;
         for (std::int64_t i = 0; i < wide / 4096; ++i) summary[i] = 0;
         for (std::int64_t i = 0; i < table; ++i) keys[i] = -1;
+        program->terms = 0;
     }
 
     std::int64_t run(std::int64_t row, Index* col, Value* val) {
         switch (job.kind[row]) {
             case empty: return 0;
             case scale: return by_scale(row, col, val);
+            case repeat: return by_program(row, col, val);
             case small: return by_sort(row, col, val);
             case merge: return by_merge(row, col, val);
             case dense:
@@ -191,106 +198,127 @@ struct Worker {
         }
     }
 
-    // A window that few products meet (Sparse) is read back by the list of the words that were met.
-    template <bool Sparse>
-    std::int64_t by_dense(std::int64_t row, Index* col, Value* val) {
-        const std::int64_t base = job.low[row] & ~std::int64_t{63};
-        std::int64_t met = 0;
-        const auto mark = [&](std::int64_t w, std::uint64_t bits) {
-            const std::uint64_t old = words[w];
-            words[w] = old | bits;
-            if constexpr (Sparse) {
-                touched[met] = static_cast<std::uint32_t>(w);
-                met += old == 0;
-            }
-        };
-        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
-            look_ahead(p);
-            const std::int64_t k = job.a_col[p], q = job.b_ptr[k], n = job.b_ptr[k + 1] - q;
-            if (n > 2 && job.b_sorted && job.b_col[q + n - 1] - job.b_col[q] == n - 1) { // neighbours: no scatter
-                const std::int64_t j = job.b_col[q] - base;
-                if constexpr (!counting<Ring>) {
-                    Value* const __restrict to = values + j;
-                    for (std::int64_t i = 0; i < n; ++i)
-                        to[i] = Ring::sum(to[i], times<Ring>(job.a_val, p, job.b_val, q + i));
-                }
-                const std::int64_t last = (j + n - 1) >> 6;
-                std::uint64_t head = ~std::uint64_t{0} << (j & 63);
-                for (std::int64_t w = j >> 6; w < last; ++w, head = ~std::uint64_t{0}) mark(w, head);
-                mark(last, head & ~std::uint64_t{0} >> (63 - ((j + n - 1) & 63)));
-                continue;
-            }
-            for (std::int64_t i = q; i < q + n; ++i) {
-                const std::int64_t j = job.b_col[i] - base;
-                if constexpr (!counting<Ring>)
-                    values[j] = Ring::sum(values[j], times<Ring>(job.a_val, p, job.b_val, i));
-                mark(j >> 6, std::uint64_t{1} << (j & 63));
-            }
+    // A row whose products fall like those of the row before it, moved: stencils, bands, lattices. Where each of them
+    // goes is known then; what is left is to check that they do, and to add.
+    std::int64_t by_program(std::int64_t row, Index* col, Value* val) {
+        Index shift = 0;
+        if (!program->holds(job, row, shift)) {
+            program->write(job, row, entries, spare);
+            shift = 0;
         }
-        const std::int64_t used = ceil_div(job.high[row] - base, 64);
-        std::int64_t n = 0;
-        if constexpr (!Sparse) {
-            for (std::int64_t w = 0; w < used; ++w) {
-                const std::uint64_t bits = words[w];
-                words[w] = 0;
-                if constexpr (counting<Ring>)
-                    n += __builtin_popcountll(bits);
-                else
-                    n += emit_word<Ring>(bits, base + w * 64, values + w * 64, col + n, val + n);
-            }
-        } else if constexpr (counting<Ring>) {
-            for (std::int64_t i = 0; i < met; ++i) {
-                n += __builtin_popcountll(words[touched[i]]);
-                words[touched[i]] = 0;
-            }
-        } else {
-            if (!job.sort) {
-                for (std::int64_t i = 0; i < met; ++i) n = list_word(touched[i], n);
-            } else {
-                for (std::int64_t i = 0; i < met; ++i)
-                    summary[touched[i] >> 6] |= std::uint64_t{1} << (touched[i] & 63);
-                for (std::int64_t s = 0; s < ceil_div(used, 64); ++s) {
-                    for (std::uint64_t bits = summary[s]; bits; bits &= bits - 1)
-                        n = list_word(s * 64 + __builtin_ctzll(bits), n);
-                    summary[s] = 0;
-                }
-            }
-            for (std::int64_t i = 0; i < n; ++i) {
-                const std::int64_t j = places[i];
-                col[i] = static_cast<Index>(base + j);
-                val[i] = values[j];
-                values[j] = Ring::identity;
-            }
+        const std::int64_t n = program->outputs;
+        if constexpr (!counting<Ring>) {
+            const Index* const out = program->out;
+            for (std::int64_t i = 0; i < n; ++i) col[i] = static_cast<Index>(out[i] + shift);
+            program->add(job, val);
         }
         return n;
     }
 
-    // Appends the columns of one word. Mostly there are few: four are written unasked, which costs no branch.
-    GOSSAMER_INLINE std::int64_t list_word(std::int64_t w, std::int64_t n) {
-        constexpr std::uint64_t stop = std::uint64_t{1} << 63;
-        std::uint64_t bits = words[w];
-        words[w] = 0;
-        const int count = __builtin_popcountll(bits);
-        const std::uint32_t first = static_cast<std::uint32_t>(w * 64);
-        for (int i = 0; i < 4; ++i, bits &= bits - 1) places[n + i] = first + __builtin_ctzll(bits | stop);
-        for (int i = 4; i < count; ++i, bits &= bits - 1) places[n + i] = first + __builtin_ctzll(bits);
-        return n + count;
+    // A window that few products meet (Sparse) is read back by the list of columns that were met.
+    template <bool Sparse>
+    std::int64_t by_dense(std::int64_t row, Index* col, Value* val) {
+        const std::int64_t base = job.low[row] & ~std::int64_t{63};
+        const Index *const b_ptr = job.b_ptr, *const b_col = job.b_col, *const a_col = job.a_col;
+        Value* const sums = values; // in locals: a store of bytes might change any member
+        std::uint8_t* const met = flags;
+        std::uint32_t* const list = places;
+        const void* const b_val = job.b_val;
+        const bool b_sorted = job.b_sorted;
+        std::int64_t n = 0;
+        for (std::int64_t p = job.a_ptr[row], stop = job.a_ptr[row + 1]; p < stop; ++p) {
+            look_ahead(p);
+            const std::int64_t k = a_col[p], q = b_ptr[k], end = b_ptr[k + 1];
+            const Value a = at<Ring>(job.a_val, p);
+            if constexpr (!Sparse) {
+                if (end - q > 2 && b_sorted && b_col[end - 1] - b_col[q] == end - q - 1) { // neighbours: no scatter
+                    const std::int64_t j = b_col[q] - base;
+                    if constexpr (!counting<Ring>) {
+                        Value* const __restrict to = sums + j;
+                        for (std::int64_t i = 0; i < end - q; ++i)
+                            to[i] = Ring::sum(to[i], Ring::product(a, at<Ring>(b_val, q + i)));
+                    }
+                    for (std::int64_t i = 0; i < end - q; ++i) met[j + i] = 1;
+                    continue;
+                }
+            }
+            for (std::int64_t i = q; i < end; ++i) {
+                const std::int64_t j = b_col[i] - base;
+                if constexpr (!counting<Ring>) sums[j] = Ring::sum(sums[j], Ring::product(a, at<Ring>(b_val, i)));
+                if constexpr (Sparse) {
+                    list[n] = static_cast<std::uint32_t>(j);
+                    n += met[j] == 0;
+                }
+                met[j] = 1;
+            }
+        }
+        const std::int64_t used = ceil_div(job.high[row] - base, 64);
+        if constexpr (counting<Ring>) {
+            if constexpr (Sparse)
+                for (std::int64_t i = 0; i < n; ++i) met[list[i]] = 0;
+            else
+                for (std::int64_t w = 0; w < used; ++w) n += __builtin_popcountll(take_flags(met + w * 64));
+            return n;
+        }
+        if constexpr (!Sparse) {
+            for (std::int64_t w = 0; w < used; ++w)
+                if (const std::uint64_t bits = take_flags(met + w * 64)) n = list_bits(bits, w * 64, list, n);
+            if (n == job.high[row] - job.low[row]) { // no gap in the window
+                Value* const __restrict from = sums + (job.low[row] - base);
+                for (std::int64_t i = 0; i < n; ++i) {
+                    col[i] = static_cast<Index>(job.low[row] + i);
+                    val[i] = from[i];
+                    from[i] = Ring::identity;
+                }
+                return n;
+            }
+        } else {
+            for (std::int64_t i = 0; i < n; ++i) met[list[i]] = 0;
+            if (job.sort) {
+                for (std::int64_t i = 0; i < n; ++i) {
+                    const std::uint32_t w = list[i] >> 6;
+                    words[w] |= std::uint64_t{1} << (list[i] & 63);
+                    summary[w >> 6] |= std::uint64_t{1} << (w & 63);
+                }
+                n = 0;
+                for (std::int64_t s = 0; s < ceil_div(used, 64); ++s) {
+                    for (std::uint64_t bits = summary[s]; bits; bits &= bits - 1) {
+                        const std::int64_t w = s * 64 + __builtin_ctzll(bits);
+                        n = list_bits(words[w], w * 64, list, n);
+                        words[w] = 0;
+                    }
+                    summary[s] = 0;
+                }
+            }
+        }
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int64_t j = list[i];
+            col[i] = static_cast<Index>(base + j);
+            val[i] = sums[j];
+            sums[j] = Ring::identity;
+        }
+        return n;
     }
 
     template <bool Vector>
     std::int64_t by_hash(std::int64_t row, Index* col, Value* val) {
         const int bits = table_bits(job.bound[row]);
+        const Index *const b_ptr = job.b_ptr, *const b_col = job.b_col;
+        Index* const held = keys;
+        Value* const sums = slots;
+        Entry* const found = entries;
         std::int64_t n = 0;
-        for (std::int64_t p = job.a_ptr[row]; p < job.a_ptr[row + 1]; ++p) {
+        for (std::int64_t p = job.a_ptr[row], stop = job.a_ptr[row + 1]; p < stop; ++p) {
             look_ahead(p);
-            const std::int64_t k = job.a_col[p];
-            for (std::int64_t q = job.b_ptr[k]; q < job.b_ptr[k + 1]; ++q) {
+            const Value a = at<Ring>(job.a_val, p);
+            const std::int64_t k = job.a_col[p], end = b_ptr[k + 1];
+            for (std::int64_t q = b_ptr[k]; q < end; ++q) {
                 bool fresh;
-                const std::int64_t slot = find<Vector>(keys, bits, job.b_col[q], fresh);
-                if (fresh) entries[n++] = {static_cast<std::uint64_t>(job.b_col[q]), slot};
+                const std::int64_t slot = find<Vector>(held, bits, b_col[q], fresh);
+                if (fresh) found[n++] = {static_cast<std::uint64_t>(b_col[q]), slot};
                 if constexpr (!counting<Ring>) {
-                    const Value v = times<Ring>(job.a_val, p, job.b_val, q);
-                    slots[slot] = fresh ? v : Ring::sum(slots[slot], v);
+                    const Value v = Ring::product(a, at<Ring>(job.b_val, q));
+                    sums[slot] = fresh ? v : Ring::sum(sums[slot], v);
                 }
             }
         }

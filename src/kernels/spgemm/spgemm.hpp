@@ -5,7 +5,9 @@
 
 namespace gossamer::spgemm {
 
-enum Kind : std::uint8_t { empty, scale, small, merge, dense, hash, hash_vector, split, kinds };
+enum Kind : std::uint8_t { empty, scale, repeat, small, merge, dense, hash, hash_vector, split, kinds };
+
+inline constexpr std::int64_t repeat_limit = 256; // most products of a row whose places are remembered
 
 template <class Index>
 struct Job {
@@ -25,7 +27,7 @@ struct Job {
     std::int64_t widest, fullest; // windows of dense rows, bounds of hashed rows
     std::int64_t* count;          // entries of each row of C
     const std::int64_t* c_ptr;    // where each row of C begins, or
-    const std::int64_t* starts;   // where each token begins: its rows follow one another (one phase)
+    const std::int64_t* starts;   // sums of bounds up to each token: rows follow one another (one phase)
     Index* c_col;
     void* c_val;
 };
@@ -40,11 +42,6 @@ struct Passes {
     void (*numeric[operations])(Job<Index>&);
 };
 
-struct Table {
-    Passes<std::int32_t> int32;
-    Passes<std::int64_t> int64;
-};
-
 inline constexpr const char* names[operations] = {
     "plus_times_float32", "plus_times_float64", "plus_times_complex64", "plus_times_complex128",
     "plus_times_int32",   "plus_times_int64",   "min_plus_float32",     "min_plus_float64",
@@ -52,6 +49,9 @@ inline constexpr const char* names[operations] = {
     "max_times_int32",    "max_times_int64",    "or_and_bool",          "plus_pair_int64"};
 inline constexpr int value_bytes[operations] = {4, 8, 8, 16, 4, 8, 4, 8, 4, 8, 4, 8, 4, 8, 1, 8};
 
+using Table = Passes<std::int32_t>;
 extern const Table portable_table, avx2_table, avx512_table;
+// 2^31 entries are bound by memory: one instruction set will do, and a third of the code is saved
+extern const Passes<std::int64_t> wide_table;
 
 } // namespace gossamer::spgemm

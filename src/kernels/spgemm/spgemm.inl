@@ -1,4 +1,5 @@
 // The passes of the family; each <isa>.cpp includes this and exports its table.
+#include "queue.inl"
 #include "shared.inl"
 
 namespace gossamer::spgemm {
@@ -47,7 +48,7 @@ Kind choose(const Job<Index>& job, std::int64_t row, std::int64_t total) {
     if (fma == 0) return empty;
     if (job.mask_ptr) return job.complement || job.mask_ptr[row + 1] > job.mask_ptr[row] ? hash : empty;
     const bool scales = terms == 1 && job.b_sorted, merges = terms <= 4 && job.b_sorted;
-    if (job.forced == scale ? scales : job.forced == merge ? merges : job.forced > 0)
+    if (job.forced == scale ? scales : job.forced == merge ? merges : job.forced == repeat ? most(fma, terms) <= repeat_limit : job.forced > 0)
         return static_cast<Kind>(job.forced);
     if (scales) return scale;
     if (job.threads > 1 && fma > job.split_floor && fma > total / (job.split_share * job.threads)) return split;
@@ -55,6 +56,24 @@ Kind choose(const Job<Index>& job, std::int64_t row, std::int64_t total) {
     if (merges && fma <= 4 * job.small_limit) return merge;
     if (window <= job.dense_window || bound > window / job.dense_ratio) return dense;
     return hash;
+}
+
+// Rows that look like a run of equal ones, as in a stencil: as many terms, products and columns.
+template <class Index>
+void mark_repeats(const Job<Index>& job, std::int64_t from, std::int64_t to) {
+    constexpr std::int64_t shortest = 4;
+    const auto alike = [&](std::int64_t r, std::int64_t s) {
+        return job.fma[r] == job.fma[s] && job.high[r] - job.low[r] == job.high[s] - job.low[s] &&
+               job.a_ptr[r + 1] - job.a_ptr[r] == job.a_ptr[s + 1] - job.a_ptr[s];
+    };
+    for (std::int64_t begin = from, end; begin < to; begin = end) {
+        for (end = begin + 1; end < to && alike(begin, end);) ++end;
+        const Kind kind = static_cast<Kind>(job.kind[begin]);
+        const std::int64_t terms = job.a_ptr[begin + 1] - job.a_ptr[begin];
+        if (end - begin >= shortest && most(job.fma[begin], terms) <= repeat_limit &&
+            (kind == small || kind == merge || kind == dense || kind == hash))
+            for (std::int64_t row = begin; row < end; ++row) job.kind[row] = repeat;
+    }
 }
 
 template <class Index>
@@ -83,11 +102,12 @@ void analyse(Job<Index>& job) {
     });
     over_rows<Index>(job.rows, job.threads, job.rows * 8, [&](std::int64_t from, std::int64_t to) {
         std::int64_t widest = 0, fullest = 0;
+        for (std::int64_t row = from; row < to; ++row) job.kind[row] = choose(job, row, total);
+        if (job.forced < 0 && !job.mask_ptr) mark_repeats(job, from, to);
         for (std::int64_t row = from; row < to; ++row) {
-            const Kind kind = choose(job, row, total);
-            job.kind[row] = kind;
+            const Kind kind = static_cast<Kind>(job.kind[row]);
             if (kind == dense) widest = most(widest, job.high[row] - job.low[row] + 64);
-            if (kind == small) fullest = most(fullest, job.fma[row]);
+            if (kind == small || kind == repeat) fullest = most(fullest, job.fma[row]);
             if (kind == hash || kind == hash_vector) {
                 const std::int64_t masked = job.mask_ptr ? job.mask_ptr[row + 1] - job.mask_ptr[row] : 0;
                 fullest = most(fullest, masked + job.bound[row]);
@@ -99,11 +119,13 @@ void analyse(Job<Index>& job) {
     });
 }
 
-// Counts or computes all rows; those that all threads share come first.
+// Counts all rows, or computes those whose places are known; rows that all threads share come first.
 template <class Ring, class Index>
 void pass(Job<Index>& job) {
     using Value = typename Ring::Value;
     Value* const out = static_cast<Value*>(job.c_val);
+    if constexpr (!counting<Ring>)
+        if (job.starts) return in_one_phase<Ring>(job);
     for (std::int64_t row = 0; row < job.rows; ++row) {
         if (job.kind[row] != split) continue;
         const std::int64_t at = job.c_ptr ? job.c_ptr[row] : 0;
@@ -117,13 +139,10 @@ void pass(Job<Index>& job) {
     parallel_chunks_by_thread(job.tokens, threads, [&](std::int64_t token, int thread) {
         Worker<Ring, Index> worker(job, memory.part(thread), !known[thread]);
         known[thread] = 1;
-        std::int64_t at = job.starts ? job.starts[token] : 0;
         for (std::int64_t row = job.cuts[token]; row < job.cuts[token + 1]; ++row) {
             if (job.kind[row] == split) continue;
-            if (job.c_ptr) at = job.c_ptr[row];
-            const std::int64_t n = worker.run(row, job.c_col + at, out + at);
-            job.count[row] = n;
-            if (job.starts) at += n;
+            const std::int64_t at = job.c_ptr ? job.c_ptr[row] : 0;
+            job.count[row] = worker.run(row, job.c_col + at, out + at);
         }
     });
 }
@@ -140,7 +159,7 @@ inline constexpr Passes<Index> passes{
      pass<MaxTimes<double>, Index>, pass<MaxTimes<std::int32_t>, Index>, pass<MaxTimes<std::int64_t>, Index>,
      pass<OrAnd, Index>, pass<PlusPair, Index>}};
 
-inline constexpr Table kernels{passes<std::int32_t>, passes<std::int64_t>};
+inline constexpr Table kernels = passes<std::int32_t>;
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::spgemm

@@ -18,6 +18,7 @@ from gossamer.linalg.sparse_product.passes import Clock, Operands
 
 METHODS = ("auto", "one-phase", "two-phase")
 _SPLIT = KINDS.index("split")
+_ALWAYS_FITS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,10 @@ def spgemm(
     complement : bool
         Compute only those that are not.
     method : {"auto", "two-phase", "one-phase"}
-        Two passes of which the first counts, or one pass into an array for the upper bound, then a copy (one thread
-        needs none). ``auto`` takes one where a sample of rows says that few products meet (``F / nnz < 4``) and the
-        upper bound fits into a quarter of the free memory. Rows shared by several threads need two: ``one-phase``
-        shares none.
+        Two passes of which the first counts, or one pass: threads compute runs of rows in memory of their own and
+        copy them into C as soon as the runs before them are counted. C is then allocated for the upper bound of its
+        entries, only touched as far as it is filled, and cut. ``auto`` takes one pass where the upper bound fits into
+        a quarter of the free memory. Rows shared by several threads need two: ``one-phase`` shares none.
     accumulator : str
         ``auto``, or one of scale, small, merge, dense, hash, hash-vector, split and split-atomic for every row that it
         can hold (scale needs one entry in the row of A, merge four, both a sorted B); others choose for themselves.
@@ -208,36 +209,12 @@ def _compute(
 
 
 def _choose(operands: Operands, product: Product, max_bytes: int | None) -> str:
-    """One phase where it saves more than the copy of the result costs and memory allows it; else two."""
-    if max_bytes is not None or operands.mask is not None or (product.kind == _SPLIT).any():
+    """One phase where no row is shared and memory has room for the upper bound of the result; else two."""
+    if max_bytes is not None or (product.kind == _SPLIT).any():
         return "two-phase"
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    if operands.nbytes(int(product.bound.sum())) > free // 4:
-        return "two-phase"
-    if len(product.cuts) == 2 or product.flops < 1 << 16:
-        return "one-phase"  # a single token writes C where it stays; a small one is cheaply copied
-    return "one-phase" if _sampled_compression(operands, product) < 4 else "two-phase"
-
-
-def _sampled_compression(operands: Operands, product: Product) -> float:
-    """``F / nnz(C)`` of a hundredth of the rows, taken with probability proportional to their products."""
-    rng = np.random.default_rng(0)
-    ends = np.cumsum(product.fma)
-    count = min(product.rows, max(256, product.rows // 100))
-    rows = np.unique(np.searchsorted(ends, rng.integers(0, product.flops, count), side="right"))
-    indptr, indices = operands.A.pattern
-    lengths = np.diff(indptr)[rows].astype(np.int64)
-    starts = np.r_[0, np.cumsum(lengths)]
-    taken = np.arange(starts[-1]) + np.repeat(indptr[rows] - starts[:-1], lengths)
-    sample = Product(
-        (starts.astype(indptr.dtype), indices[taken]),
-        operands.B.pattern,
-        operands.shape[1],
-        threads=operands.threads,
-        same_b=product,
-    )
-    kept = sample.symbolic()
-    return float(sample.flops / max(int(kept[-1]), 1))
+    fits = operands.nbytes(int(product.bound.sum())) <= max(free // 4, _ALWAYS_FITS)
+    return "one-phase" if fits else "two-phase"
 
 
 def _stats(operands: Operands, product: Product, method: str, entries: int, clock: Clock) -> SpGEMMStats:
