@@ -210,7 +210,7 @@ def summary(full: bool) -> Iterator[Claim]:
     ):
         yield Claim(
             title, target, value, "times the peer's speed", 1.0, "the peer", value, paper=PAPER,
-            note=f"{len(names)} matrices; worst: {where}" + (f"; not measured: {', '.join(left_out)}" if left_out else ""),
+            note=f"{len(names)} matrices; worst: {where}; not measured: {', '.join(left_out) or 'none'}",
         )  # fmt: skip
 
 
