@@ -9,15 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.harness import Race, compare
-from gossamer.solve import MFAC
 from gossamer.sparsify import MFACPruner
-
-GRIDS: dict[str, list[dict[str, float]]] = {
-    "mfac": [{"damp": damp, "lr": damp * ratio} for damp in (1e-3, 1e-2, 1e-1) for ratio in (1.0, 3.0, 10.0)],
-    "sgd": [{"lr": lr} for lr in (1e-2, 3e-2, 1e-1, 3e-1, 1.0)],
-    "adam": [{"lr": lr} for lr in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
-}
 
 
 def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -31,15 +23,29 @@ def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
 
 
 def network(kind: str, seed: int) -> Any:
-    """MLP 64-128-64-10, or a small CNN on the same flat images."""
+    """MLP 64-128-64-10, a small CNN on the same flat images, or a GRU that reads them row by row."""
     torch.manual_seed(seed)
     nn = torch.nn
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+    if kind == "gru":
+        return Reader()
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10),
     )  # fmt: skip
+
+
+class Reader(torch.nn.Module):
+    """A GRU over the eight rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = torch.nn.GRU(8, 64, batch_first=True)
+        self.out = torch.nn.Linear(64, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.gru(x.view(-1, 8, 8))[0][:, -1])
 
 
 def epochs_of(x: Any, batch: int, seed: int) -> Any:
@@ -69,7 +75,7 @@ def accuracy(net: Any, x: Any, y: Any) -> float:
 
 
 def prune_runs(
-    kind: str, sparsities: tuple[float, ...], seeds: int, full: bool
+    kind: str, sparsities: tuple[float, ...], seeds: int, full: bool, fewer: bool = False
 ) -> dict[float, dict[str, list[float]]]:
     """Test accuracy of every method on the same trained networks, by sparsity."""
     (x, y), (xt, yt) = digits()
@@ -80,6 +86,9 @@ def prune_runs(
         "M-FAC one-shot": {"n_recompute": 1},
         "M-FAC, 16 recomputations": {"n_recompute": 16},
     }
+    if fewer:
+        methods["diagonal Fisher, 8 recomputations"] = {"curvature": "diagonal", "n_recompute": 8}
+        methods["M-FAC, 8 recomputations, block 2048"] = {"n_recompute": 8, "block": 2048}
     if full:
         methods["WoodFisher blocks, 16 recomputations"] = {"curvature": "woodfisher", "n_recompute": 16}
         methods["M-FAC, 16 recomputations, exact joint removal"] = {"n_recompute": 16, "joint": "exact"}
@@ -98,71 +107,3 @@ def prune_runs(
                 MFACPruner(net, loader, F.cross_entropy, ngrads=64, **options).prune(sparsity)
                 table[name].append(accuracy(net, xt, yt))
     return tables
-
-
-def _optimizer(name: str, net: Any, setting: dict[str, float]) -> Any:
-    if name == "mfac":
-        return MFAC(net.parameters(), ngrads=64, momentum=0.9, **setting)
-    if name == "sgd":
-        return torch.optim.SGD(net.parameters(), momentum=0.9, **setting)
-    return torch.optim.Adam(net.parameters(), **setting)
-
-
-def _run(name: str, setting: dict[str, float], epochs: int, seed: int) -> dict[str, float]:
-    (x, y), (xt, yt) = digits()
-    net = network("mlp", seed)
-    optimizer = _optimizer(name, net, setting)
-    batches = epochs_of(x, 64, seed)
-    total = epochs * (len(x) // 64)
-    reached = float(total)
-    for step in range(total):
-        idx = next(batches)
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(x[idx]), y[idx])
-        if not torch.isfinite(loss):
-            return {"loss": float("inf"), "test": 0.0, "steps": total}
-        loss.backward()
-        optimizer.step()
-        if reached == total and step % 2 == 1 and accuracy(net, xt, yt) >= 95:
-            reached = step + 1
-    with torch.no_grad():
-        final = float(F.cross_entropy(net(x), y))
-    return {
-        "loss": final if np.isfinite(final) else float("inf"),
-        "test": accuracy(net, xt, yt),
-        "steps": reached,
-    }
-
-
-def tuned(epochs: int, seeds: int) -> dict[str, dict[str, Any]]:
-    """Every optimiser at the point of its grid with the least final training loss, mean of seeds."""
-    best = {}
-    for name, grid in GRIDS.items():
-        rows = []
-        for setting in grid:
-            runs = [_run(name, setting, epochs, seed) for seed in range(seeds)]
-            label = ", ".join(f"{k} {v:g}" for k, v in setting.items())
-            rows.append({"setting": label, **{k: float(np.mean([run[k] for run in runs])) for k in runs[0]}})
-        best[name] = min(rows, key=lambda row: row["loss"])
-    return best
-
-
-def overhead(m: int) -> Race:
-    """Training steps a second of M-FAC against SGD on a network of about 1e5 weights."""
-    steppers = []
-    for kind in ("mfac", "sgd"):
-        torch.manual_seed(0)
-        net = torch.nn.Sequential(torch.nn.Linear(256, 300), torch.nn.ReLU(), torch.nn.Linear(300, 80))
-        optimizer = (
-            MFAC(net.parameters(), ngrads=m) if kind == "mfac" else torch.optim.SGD(net.parameters(), 1e-3)
-        )
-        x, y = torch.randn(128, 256), torch.randint(0, 80, (128,))
-
-        def step(net: Any = net, optimizer: Any = optimizer, x: Any = x, y: Any = y) -> None:
-            for _ in range(5):
-                optimizer.zero_grad()
-                F.cross_entropy(net(x), y).backward()
-                optimizer.step()
-
-        steppers.append(step)
-    return compare(*steppers, work=5, unit="steps/s", rounds=11, warmup=20)

@@ -50,6 +50,66 @@ def test_passes_are_their_definitions(entry, seed, m, d, isa):
     assert (np.abs(y - (1.5 * x - dense.T @ c)) <= 1e-13 * bound + 1e-300).all()
 
 
+@pytest.mark.parametrize("entry", fisher.DTYPES)
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**32 - 1), m=st.sampled_from([1, 5, 8, 19]), d=st.sampled_from([1, 33, 300, 5000])
+)
+def test_float32_vectors_are_rounded_at_the_end_and_in_runs_of_bfloat16(entry, seed, m, d, isa):
+    rng = np.random.default_rng(seed)
+    rows, dense = gradients(rng, m, d, entry)
+    x, c = rng.standard_normal(d).astype(np.float32), rng.standard_normal(m)
+    wide = x.astype(np.float64)
+    t, y = fisher.project(rows, x), fisher.combine(rows, c, x, 1.5)
+    assert (t.dtype, y.dtype) == (np.float64, np.float32)
+    if entry == "uint16":  # nine roundings of a run, and one more of c
+        run = 10 * 2.0**-24
+        assert (np.abs(t - dense @ wide) <= run * (np.abs(dense) @ np.abs(wide))).all()
+        bound = 1.5 * np.abs(wide) + np.abs(dense).T @ np.abs(c)
+        assert (np.abs(y - (1.5 * wide - dense.T @ c)) <= run * bound).all()
+    else:
+        np.testing.assert_array_equal(t, fisher.project(rows, wide))
+        np.testing.assert_array_equal(y, fisher.combine(rows, c, wide, 1.5).astype(np.float32))
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), m=st.sampled_from([1, 2, 7, 8, 40]))
+def test_a_factor_solves(seed, m, isa):
+    rng = np.random.default_rng(seed)
+    base = rng.standard_normal((m, m + 5))
+    K = base @ base.T + np.eye(m)
+    t = rng.standard_normal(m)
+    upper = np.ascontiguousarray(np.linalg.cholesky(K).T)
+    np.testing.assert_allclose(K @ fisher.solve(upper, t), t, atol=1e-9)
+
+
+@pytest.mark.parametrize("entry", ["float32", "uint16"])
+@pytest.mark.parametrize("d", [1, 15, 16, 1000])
+def test_a_row_is_stored_rounded_to_even_or_not_at_all(entry, d, isa):
+    rng = np.random.default_rng(d)
+    rows = np.zeros((3, d), entry)
+    g = (rng.standard_normal(d) * 10.0 ** rng.integers(-30, 30, d)).astype(np.float32)
+    held = fisher.store_row(rows, 1, g)
+    expected = to_bits(g) if entry == "uint16" else g
+    np.testing.assert_array_equal(rows[1], expected)
+    np.testing.assert_array_equal(held, widen(expected) if entry == "uint16" else g)
+    before = rows.copy()
+    for bad in (np.nan, np.inf, -np.inf):
+        g[rng.integers(d)] = bad
+        assert fisher.store_row(rows, 2, g) is None
+        np.testing.assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("entry", ["float32", "float64"])
+@pytest.mark.parametrize("m", [1, 31, 32, 33, 100])
+def test_columns_meet_in_float64(entry, m, isa):
+    rows, dense = gradients(np.random.default_rng(m), m, 37, entry)
+    for a, b in ((0, 0), (3, 36), (36, 3)):
+        assert fisher.columns_dot(rows, a, b) == pytest.approx(
+            dense[:, a] @ dense[:, b], rel=1e-12, abs=1e-12
+        )
+
+
 @pytest.mark.parametrize(("entry", "slack"), [("float32", 2e-4), ("float64", 1e-10)])
 @settings(deadline=None, max_examples=40)
 @given(
@@ -94,6 +154,8 @@ def test_any_number_of_threads_gives_the_same_bits(entry, isa):
     calls = [
         lambda threads: fisher.project(rows, x, threads=threads),
         lambda threads: fisher.combine(rows, c, x, 2.0, threads=threads),
+        lambda threads: fisher.project(rows, x.astype(np.float32), threads=threads),
+        lambda threads: fisher.combine(rows, c, x.astype(np.float32), 2.0, threads=threads),
     ]
     if entry != "uint16":
         factor = fisher.blocks_factor(rows, 100, 0.1, threads=1)
@@ -148,6 +210,14 @@ def test_bad_input_is_refused(isa):
 
 def test_bad_factors_are_refused(isa):
     row = np.ones(3)
+    with pytest.raises(ArgumentError, match="upper is"):
+        fisher.solve(np.eye(3, dtype=np.float32), row)
+    with pytest.raises(ShapeError, match="t has shape"):
+        fisher.solve(np.eye(3), np.ones(2))
+    with pytest.raises(ArgumentError, match="gradients are"):
+        fisher.store_row(np.zeros((2, 3)), 0, row)
+    with pytest.raises(ShapeError, match="g has shape"):
+        fisher.store_row(np.zeros((2, 3), np.float32), 0, np.ones(4))
     for bad in (np.eye(3, dtype=np.float32), np.ones((3, 4)), np.asfortranarray(np.triu(np.ones((3, 3))))):
         with pytest.raises(ArgumentError, match="upper is"):
             fisher.replace(bad, 0, row)

@@ -15,23 +15,31 @@ Rows<Value> rows(const Array<Stored, 2>& g) {
 using Doubles = Array<const double, 1>;
 using Output = Array<double, 1>;
 
-template <auto Entry, class Value, class Stored>
+template <auto Entry, auto Project, auto Combine, class Value, class Stored, class Vector>
 void passes(nb::module_& m, const std::string& name) {
     m.def(("project_" + name).c_str(),
-          [](Array<const Stored, 2> g, Doubles x, Output t, int threads) {
+          [](Array<const Stored, 2> g, Array<const Vector, 1> x, Output t, int threads) {
               const auto view = rows<Value>(g);
               nb::gil_scoped_release release;
-              (GOSSAMER_SELECT(fisher).*Entry).project(view, x.data(), t.data(), threads);
+              (GOSSAMER_SELECT(fisher).*Entry.*Project)(view, x.data(), t.data(), threads);
           },
           nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
     m.def(("combine_" + name).c_str(),
-          [](Array<const Stored, 2> g, Doubles c, Doubles x, double alpha, Output y, int threads) {
+          [](Array<const Stored, 2> g, Doubles c, Array<const Vector, 1> x, double alpha, Array<Vector, 1> y,
+             int threads) {
               const auto view = rows<Value>(g);
               nb::gil_scoped_release release;
-              (GOSSAMER_SELECT(fisher).*Entry).combine(view, c.data(), x.data(), alpha, y.data(), threads);
+              (GOSSAMER_SELECT(fisher).*Entry.*Combine)(view, c.data(), x.data(), alpha, y.data(), threads);
           },
           nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(),
           nb::arg());
+}
+
+template <auto Entry, class Value, class Stored>
+void both_passes(nb::module_& m, const std::string& name) {
+    using P = Passes<Value>;
+    passes<Entry, &P::project32, &P::combine32, Value, Stored, float>(m, name);
+    passes<Entry, &P::project64, &P::combine64, Value, Stored, double>(m, name);
 }
 
 template <auto Entry, class Value>
@@ -50,14 +58,19 @@ void blocks(nb::module_& m, const std::string& name) {
               (GOSSAMER_SELECT(fisher).*Entry).multiply(view, block, damp, x.data(), y.data(), threads);
           },
           nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
+    m.def(("columns_dot_" + name).c_str(),
+          [](Array<const Value, 2> w, std::int64_t a, std::int64_t b) {
+              return (GOSSAMER_SELECT(fisher).*Entry).columns_dot(rows<Value>(w), a, b);
+          },
+          nb::arg().noconvert(), nb::arg(), nb::arg());
 }
 
 } // namespace
 
 void bind(nb::module_& m) {
-    passes<&Table::float32, float, float>(m, "float32");
-    passes<&Table::float64, double, double>(m, "float64");
-    passes<&Table::bfloat16_, bfloat16, std::uint16_t>(m, "uint16");
+    both_passes<&Table::float32, float, float>(m, "float32");
+    both_passes<&Table::float64, double, double>(m, "float64");
+    both_passes<&Table::bfloat16_, bfloat16, std::uint16_t>(m, "uint16");
     blocks<&Table::blocks32, float>(m, "float32");
     blocks<&Table::blocks64, double>(m, "float64");
     m.def("replace",
@@ -67,6 +80,24 @@ void bind(nb::module_& m) {
               return GOSSAMER_SELECT(fisher).replace(upper.data(), size, r, row.data());
           },
           nb::arg().noconvert(), nb::arg(), nb::arg().noconvert());
+    m.def("solve",
+          [](Array<const double, 2> upper, Output t) {
+              GOSSAMER_SELECT(fisher).solve(upper.data(), static_cast<std::int64_t>(upper.shape(0)), t.data());
+          },
+          nb::arg().noconvert(), nb::arg().noconvert());
+    m.def("copy_row",
+          [](Array<const float, 1> g, Array<float, 1> row, int threads) {
+              const auto count = static_cast<std::int64_t>(g.shape(0));
+              return GOSSAMER_SELECT(fisher).copy_row(g.data(), count, row.data(), threads);
+          },
+          nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
+    m.def("round_row",
+          [](Array<const float, 1> g, Array<std::uint16_t, 1> row, Array<float, 1> held, int threads) {
+              const auto count = static_cast<std::int64_t>(g.shape(0));
+              auto* bits = reinterpret_cast<bfloat16*>(row.data());
+              return GOSSAMER_SELECT(fisher).round_row(g.data(), count, bits, held.data(), threads);
+          },
+          nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
 }
 
 } // namespace gossamer::fisher

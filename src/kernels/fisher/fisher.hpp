@@ -15,9 +15,12 @@ struct Rows { // a view
 };
 
 template <class Value>
-struct Passes { // x, y are double: they are d numbers, G is m times that
-    void (*project)(const Rows<Value>&, const double* x, double* t, int threads);
-    void (*combine)(const Rows<Value>&, const double* c, const double* x, double alpha, double* y, int threads);
+struct Passes { // x and y are both float or both double; sums are double, but for float x with
+                  // bfloat16 rows: runs of 8 products in float, the runs in double
+    void (*project32)(const Rows<Value>&, const float* x, double* t, int threads);
+    void (*project64)(const Rows<Value>&, const double* x, double* t, int threads);
+    void (*combine32)(const Rows<Value>&, const double* c, const float* x, double alpha, float* y, int threads);
+    void (*combine64)(const Rows<Value>&, const double* c, const double* x, double alpha, double* y, int threads);
 };
 
 template <class Value>
@@ -25,6 +28,7 @@ struct Blocks {
     // false: a block's Gram matrix is not positive definite to working precision
     bool (*factor)(const Rows<Value>&, std::int64_t block, double damp, Value* w, int threads);
     void (*multiply)(const Rows<Value>&, std::int64_t block, double damp, const double* x, double* y, int threads);
+    double (*columns_dot)(const Rows<Value>&, std::int64_t a, std::int64_t b);
 };
 
 struct Table {
@@ -35,6 +39,10 @@ struct Table {
     Blocks<double> blocks64;
     // upper (m, m) row-major, K = upper^T upper; `row` is the new row r of K and is overwritten
     bool (*replace)(double* upper, std::int64_t m, std::int64_t r, double* row);
+    void (*solve)(const double* upper, std::int64_t m, double* t); // t becomes K^-1 t
+    // a gradient into a row of the window; false, with nothing written, if it has NaN or infinite entries
+    bool (*copy_row)(const float* g, std::int64_t count, float* row, int threads);
+    bool (*round_row)(const float* g, std::int64_t count, bfloat16* row, float* held, int threads);
 };
 
 extern const Table portable_table, avx2_table, avx512_table;

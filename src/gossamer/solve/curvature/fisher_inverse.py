@@ -128,7 +128,7 @@ class FisherInverse(InverseOperator):
             return np.stack([self._product(column) for column in x.T], axis=1) if x.shape[1] else x.copy()
         if self.block < self.d:
             return fisher.blocks_multiply(self.W, self.block, self.damp, x)
-        y, alpha = x, 1 / self.damp
+        y, alpha = x.astype(np.float64), 1 / self.damp  # pages add to one another: no rounding between them
         t = [fisher.project(page, x) for page in self._pages()]
         if self._reduce is not None:
             t = [self._reduce(part) for part in t]
@@ -151,8 +151,7 @@ class FisherInverse(InverseOperator):
         return out
 
     def _element(self, a: int, b: int) -> float:
-        # two strided dots of m numbers each way: a fancy index would cost more than the arithmetic
-        return (1 / self.damp if a == b else 0.0) - float(np.dot(self.W[:, a], self.W[:, b]))
+        return (1 / self.damp if a == b else 0.0) - fisher.columns_dot(self.W, a, b)
 
 
 def check_memory(nbytes: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gossamer._core.arrays import Array, is_torch, like, to_bits, to_numpy
+from gossamer._core.arrays import Array, is_torch, like, to_numpy
 from gossamer._core.checks import check_array, check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._kernels import fisher
@@ -125,9 +125,8 @@ class SlidingFisherInverse(InverseOperator):
 
     def push_mul(self, g: Array) -> Array:
         """Push ``g`` and return ``F^-1`` times it, as the window stores it; the two share the product ``G g``."""
-        row = self._row(g)
-        t, exact = self._push(row)
-        y = self._finish(exact, t)
+        t, held = self._push(self._row(g))
+        y = self._finish(held, t)
         return like(y, g).to(g.dtype) if is_torch(g) else y.astype(to_numpy(g).dtype, copy=False)
 
     def window(self) -> np.ndarray:
@@ -173,26 +172,28 @@ class SlidingFisherInverse(InverseOperator):
         row = to_numpy(check_array("g", g, ndim=1, finite=False))
         if row.shape != (self.d,):
             raise ShapeError(f"g has shape {row.shape}: expected ({self.d},)")
-        if not np.isfinite(row).all():
-            raise ArgumentError(
-                f"the gradient of step {self.pushes + 1} has {int((~np.isfinite(row)).sum())} NaN or infinite entries"
-            )
         return row
 
     def _push(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Store the row; returns ``G g`` and g itself as stored, so that both sides of a product agree."""
         slot = self.pushes % self.m
-        self.G[slot] = to_bits(row) if self.G.dtype == np.uint16 else row
-        stored = self.G[slot]
-        exact = (
-            (stored.astype(np.uint32) << 16).view(np.float32) if stored.dtype == np.uint16 else stored
-        ).astype(np.float64)
-        t = self._reduce(fisher.project(self.G, exact))
+        held: np.ndarray | None = None
+        if self.G.dtype != np.float64:
+            held = fisher.store_row(self.G, slot, row)
+        elif np.isfinite(row).all():
+            self.G[slot] = row
+            held = self.G[slot]
+        if held is None:
+            bad = int((~np.isfinite(row.astype(self.dtype))).sum())
+            raise ArgumentError(f"the gradient of step {self.pushes + 1} has {bad} NaN or infinite entries")
+        if row.dtype == np.float64:
+            held = held.astype(np.float64)  # the product is asked for in float64
+        t = self._reduce(fisher.project(self.G, held))
         self.gram[slot] = self.gram[:, slot] = t
         self.pushes += 1
         self._since += 1
         self._exchange(slot)
-        return t, exact
+        return t, held
 
     def _exchange(self, slot: int) -> None:
         if self.method == "paper" or self.update == "refactor" or self._since >= 4 * self.m:
@@ -233,9 +234,7 @@ class SlidingFisherInverse(InverseOperator):
 
     def _solve(self, t: np.ndarray) -> np.ndarray:
         if self.method == "cholesky":
-            lower = self._upper.T  # in the order that LAPACK wants: no copy
-            half = solve_triangular(lower, t, lower=True, check_finite=False)
-            return solve_triangular(lower, half, lower=True, trans=1, check_finite=False) / self.damp
+            return fisher.solve(self._upper, t) / self.damp
         D, B = self._coefficients
         t = t / self.damp
         pivots = self.m + np.diagonal(D)
