@@ -98,6 +98,7 @@ def train_once(kind: str, name: str, setting: dict[str, float], seed: int) -> di
     batches = epochs_of(x, BATCH, seed)
     total = EPOCHS * (len(x) // BATCH)
     reached = held_reached = float(total)
+    diverged = False
     for step in range(total):
         for group in optimizer.param_groups:
             group["lr"] = setting["lr"] * 0.5 * (1 + np.cos(np.pi * step / total))
@@ -109,14 +110,18 @@ def train_once(kind: str, name: str, setting: dict[str, float], seed: int) -> di
         loss.backward()
         if name == "kfac":
             optimizer.batch = (x[idx], y[idx])
-        optimizer.step()
+        try:
+            optimizer.step()
+        except torch.linalg.LinAlgError:  # a setting too bold for K-FAC: its factors are singular
+            diverged = True
+            break
         if reached == total and accuracy(net, xt, yt) >= 95:
             reached = step + 1.0
         if held_reached == total and accuracy(net, xv, yv) >= 95:
             held_reached = step + 1.0
     with torch.no_grad():
         losses = [float(F.cross_entropy(net(a), b)) for a, b in ((x, y), (xv, yv))]
-    if not np.isfinite(losses).all():  # diverged: worse than any other
+    if diverged or not np.isfinite(losses).all():  # worse than any other
         return {
             "loss": 1e3,
             "validation": 1e3,
