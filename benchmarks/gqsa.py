@@ -122,6 +122,29 @@ def _race(ours: OurDecoder, peer: Any, prompt: list[int], ids: list[int], rounds
     )
 
 
+def head_quality(full: bool) -> Iterator[Claim]:
+    """Perplexity with the head, which is the embedding too, in 4 bits instead of 8."""
+    from gossamer.datasets import load_wikitext2
+    from gossamer.engine import Engine
+
+    window, windows = 256, 12
+    for name, (recipe, _, _) in VARIANTS.items():
+        found = {}
+        for head in ("w4", "w8"):
+            engine = Engine.load(compressed(recipe, head=head)[0], threads=2)
+            found[head] = engine.perplexity(load_wikitext2("test"), window=window, windows=windows).perplexity
+        yield Claim(
+            f"{name}: perplexity with a 4-bit head against an 8-bit one",
+            "<= 1.1x",
+            found["w4"],
+            "perplexity",
+            found["w8"],
+            "the same with the 8-bit head",
+            note=f"{windows} windows of {window} of WikiText-2 test, in the engine, int8 activations; "
+            "layers as they are before training",
+        )
+
+
 def prefill(full: bool) -> Iterator[Claim]:
     """A prompt of 512 tokens, against the fastest of llama.cpp's formats at this."""
     from benchmarks import llama_peer
@@ -223,6 +246,7 @@ if __name__ == "__main__":
             "decode": decode,
             "busy": busy,
             "busy-small-head": busy_small_head,
+            "head-quality": head_quality,
             "prefill": prefill,
             "bandwidth": bandwidth,
             "products": products,

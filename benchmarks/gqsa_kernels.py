@@ -39,6 +39,13 @@ def _shape(rng: np.random.Generator, rows: int, cols: int) -> Iterator[Claim]:
         for threads in (1, 2):
             peer = _cycle(dense, x, threads)
             yield _race(rows, cols, threads, ours[threads], peer, name, target, sparse[0].nbytes)
+    half = _copies(_two_of_four(rng, rows, cols))
+    for threads in (1, 2):
+        name = "our 2:4 bfloat16 kernel"
+        yield _race(
+            rows, cols, threads, ours[threads], _cycle(half, x, threads), name, ">= 2.35x", sparse[0].nbytes
+        )
+    del half
     for threads in (1, 2):
         name = f"onnxruntime {_version('onnxruntime')} MatMulNBits, 4 bits, blocks of 32, accuracy level 4"
         yield _race(
@@ -64,7 +71,7 @@ def _race(
         target,
         race,
         peer_name=name,
-        paper=GPU if "W2" in name else "",
+        paper=GPU if "W2" in name or "2:4" in name else "",
         note=f"int8 activations, one column, copies of {COLD >> 20} MB in turn; ours reads {rate:.1f} GB/s"
         + (
             "; where short of it: one thread spends as long on arithmetic as on bytes" if threads == 1 else ""
@@ -96,6 +103,13 @@ def _sparse(rng: np.random.Generator, rows: int, cols: int) -> Callable[[], Any]
 def _dense(rng: np.random.Generator, rows: int, cols: int, bits: int) -> Callable[[], Any]:
     factors = random_groups(rng, (rows, cols // 16), bits, 16)
     return lambda: linear.group_quant(*factors, cols=cols, bits=bits, group=16)
+
+
+def _two_of_four(rng: np.random.Generator, rows: int, cols: int) -> Callable[[], Any]:
+    brain = rng.standard_normal((rows, cols // 2), np.float32).view(np.uint32) >> 16
+    pairs = np.array([0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110], np.uint8)  # second and first position
+    low, high = rng.choice(pairs, (2, rows, cols // 8))
+    return lambda: linear.nm(brain.astype(np.uint16), low | high << 4, cols=cols, n=2, m=4)
 
 
 def _nbits(rng: np.random.Generator, rows: int, cols: int, x: np.ndarray, threads: int) -> Call:

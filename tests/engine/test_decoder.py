@@ -120,6 +120,20 @@ def test_every_family_agrees_with_its_dense_model(family, act):
     assert all(np.array_equal(runs[0], run) for run in runs)
 
 
+def test_profile_adds_up_and_changes_no_bit(llama):
+    decoder = exact(llama)
+    wanted = decoder.new_session().logits(IDS[:5])
+    session, rows = decoder.new_session(), []
+    passes, parts = decoder.timed(lambda: rows.extend(session.decode(token) for token in IDS[:5]))
+    assert passes == 5
+    np.testing.assert_allclose(rows, wanted, atol=1e-4)
+    names = [name for name, *_ in parts]
+    assert names[0] == "embedding"
+    assert names[-1] == "head"
+    assert all(min(seconds) >= 0 for _, *seconds in parts)
+    assert all(opened > 0 for name, _, opened, _ in parts if name in ("down", "head", "attention"))
+
+
 def test_describe_tells_what_runs():
     artifact = random_artifact("llama", LLAMA, structure=GroupQuant(bits=4, group=32))
     path = "model.layers.1.mlp.down_proj"

@@ -8,6 +8,7 @@ from tests.engine.tiny_models import LLAMA, as_transformers, dense, random_artif
 
 from gossamer._core.errors import ArgumentError, FormatError, UnsupportedError
 from gossamer.engine import Engine, Sampling, save_artifact
+from gossamer.engine.profile import profile
 from gossamer.linalg import GroupQuant
 
 EXACT = {"act": "fp32", "kv": "float32"}
@@ -216,6 +217,20 @@ def test_engine_does_not_need_the_artifact_any_more(artifact):
     for matrix in artifact.matrices.values():
         matrix.factors["weight"][:] = 0
     np.testing.assert_array_equal(engine.logits(ids_of(5)), before)
+
+
+def test_profile_tells_where_a_token_goes(engine):
+    result = profile(engine, prefill=16, decode=6)
+    rows = {row["stage"]: row for row in result.rows}
+    assert sum(row["share"] for row in result.rows) == pytest.approx(1, abs=0.02)
+    kept = {row["path"]: row for row in engine.decoder.describe()}
+    assert rows["head"]["bytes"] == list(kept.values())[-1]["bytes"]
+    assert rows["down"]["bytes"] == sum(r["bytes"] for p, r in kept.items() if p.endswith("down_proj"))
+    weights = sum(
+        rows[s]["bytes"] for s in ("query, key, value", "attention output", "gate, up", "down", "head")
+    )
+    assert weights == engine.decoder.bytes_per_token
+    assert result.flops == sum(row["flops"] for row in result.rows) > 2 * weights / 4
 
 
 def test_benchmark_and_description(engine):

@@ -6,7 +6,7 @@ import pytest
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import linear
 from gossamer._kernels.dispatch import available_isas, force_isa
-from gossamer._kernels.packing import pack_codes, pack_zeros
+from gossamer._kernels.packing import pack_codes, pack_positions, pack_zeros
 from gossamer.engine.prepare import prepare
 from gossamer.linalg import GroupQuant, NMQuant
 
@@ -124,6 +124,43 @@ def test_bitmap(density):
     for shape in SHAPES:
         W = (rng.standard_normal(shape) * (rng.random(shape) < density)).astype(np.float32)
         assert_product(linear.bitmap(W), W, int8=False)
+
+
+def n_of_m(rows, cols, n, m):
+    groups = -(-cols // m)
+    where = np.sort(np.argsort(rng.random((rows, groups, m)), axis=2)[..., :n], axis=2)
+    values = rng.standard_normal((rows, groups, n)).astype(np.float32)
+    inside = where + m * np.arange(groups)[:, None] < cols
+    W = np.zeros((rows, groups, m), np.float32)
+    np.put_along_axis(W, where, values * inside, axis=2)
+    positions = pack_positions(where.reshape(rows, -1).astype(np.uint8), m)
+    return (values * inside).reshape(rows, -1), positions, W.reshape(rows, -1)[:, :cols]
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (3, 4), (4, 4), (1, 3), (1, 2)])
+def test_n_of_m(n, m):
+    for rows, cols in [*SHAPES, (5, 7), (40, 1534)]:
+        values, positions, W = n_of_m(rows, cols, n, m)
+        A = linear.nm(values, positions, cols=cols, n=n, m=m)
+        assert A.kernel == "nm-float32"
+        assert_product(A, W, tokens=(1, 2, 13), int8=False)
+
+
+def test_two_of_four_in_16_bits():
+    values, positions, W = n_of_m(70, 100, 2, 4)
+    brain = (values.view(np.uint32) >> 16).astype(np.uint16)
+    for stored, exact in (
+        (brain, (brain.astype(np.uint32) << 16).view(np.float32)),
+        (values.astype(np.float16), values.astype(np.float16).astype(np.float32)),
+    ):
+        A = linear.nm(stored, positions, cols=100, n=2, m=4)
+        rounded = W.copy()
+        rounded[W != 0] = exact[values != 0]
+        assert_product(A, rounded, int8=False)
+    with pytest.raises(ArgumentError, match="ascend"):
+        linear.nm(values, np.zeros_like(positions), cols=100, n=2, m=4)
+    with pytest.raises(ArgumentError, match="4"):
+        linear.nm(values, positions, cols=100, n=2, m=8)
 
 
 def test_low_rank_is_added_to_any_matrix():

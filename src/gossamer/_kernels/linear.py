@@ -84,6 +84,34 @@ def group_sparse_quant(
     )
 
 
+def nm(values: np.ndarray, positions: np.ndarray, *, cols: int, n: int, m: int) -> Any:
+    """Prepare n:m factors, m <= 4: values (O, ceil(K / m) n) in float32, float16 or raw bfloat16 (uint16).
+
+    ``positions`` are packed as :func:`gossamer._kernels.packing.pack_positions` does, 2 bits each. Activations stay
+    float32: a product reads 2.25 bytes a kept 16-bit entry.
+
+    Raises
+    ------
+    ArgumentError
+        For m > 4, other dtypes, wrong sizes, or positions that do not ascend within a group.
+    """
+    makers = {
+        "float32": _native.linear.nm_f32,
+        "float16": _native.linear.nm_f16,
+        "uint16": _native.linear.nm_bf16,
+    }
+    if values.dtype.name not in makers:
+        raise ArgumentError(f"values are {values.dtype}: expected float32, float16 or uint16 (raw bfloat16)")
+    if values.ndim != 2 or positions.ndim != 2 or positions.dtype != np.uint8:
+        raise ShapeError(
+            f"values {values.shape}, positions {positions.shape}: expected 2-D arrays, positions uint8"
+        )
+    bits = values.view(np.uint16) if values.dtype == np.float16 else values
+    return _call(
+        makers[values.dtype.name], np.ascontiguousarray(bits), np.ascontiguousarray(positions), cols, n, m
+    )
+
+
 def low_rank(base: Any, left: Any, right: Any) -> Any:
     """Add ``left @ right`` to a prepared matrix; both are prepared matrices as well."""
     return _call(_native.linear.low_rank, base, left, right)

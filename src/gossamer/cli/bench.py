@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gossamer.cli.output import Json, Threads, print_json, size, stderr, table
+
+if TYPE_CHECKING:
+    from gossamer.engine import Engine
 
 NAME = "bench"
 
@@ -20,6 +23,9 @@ def run(
     peer: Annotated[
         Path | None, typer.Option("--peer", help="A .gguf file to run in llama.cpp, turn by turn.")
     ] = None,
+    stages: Annotated[
+        bool, typer.Option("--profile", help="Show where the time of a decoded token goes instead.")
+    ] = False,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -27,6 +33,9 @@ def run(
     from gossamer.compress.report.speed import engine_runner, llama_cpp_runner, race
     from gossamer.engine import Engine
 
+    if stages:
+        _profile(Engine.load(model, threads=threads), prefill, decode, as_json)
+        return
     runners = [engine_runner(str(model), Engine.load(model, threads=threads), prefill, decode)]
     if peer is not None:
         runners.append(llama_cpp_runner(f"{peer.name} in llama.cpp", peer, prefill, decode, threads=threads))
@@ -44,3 +53,36 @@ def run(
         numeric=(1, 2, 3, 4),
     )
     stderr().print(speeds[0].how, style="dim", markup=False)
+
+
+def _profile(engine: Engine, prefill: int, decode: int, as_json: bool) -> None:
+    from gossamer.engine.profile import profile
+
+    result = profile(engine, prefill, decode)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    total = {
+        "stage": "token",
+        "seconds": result.seconds,
+        "share": 1.0,
+        "bytes": result.bytes,
+        "flops": result.flops,
+    }
+    table(
+        "",
+        ("stage", "us a token", "share", "bytes read", "Mflop", "GB/s"),
+        (
+            (
+                row["stage"],
+                f"{1e6 * row['seconds']:.0f}",
+                f"{row['share']:.0%}",
+                size(row["bytes"]) if row["bytes"] else "",
+                f"{row['flops'] / 1e6:.1f}" if row["flops"] else "",
+                f"{row['bytes'] / row['seconds'] / 1e9 / engine.threads:.1f}" if row["bytes"] else "",
+            )
+            for row in (*result.rows, total)
+        ),
+        numeric=(1, 2, 3, 4, 5),
+    )
+    stderr().print(result.message + "; GB/s a thread", style="dim", markup=False)

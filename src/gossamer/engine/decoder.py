@@ -27,6 +27,7 @@ _OWN = {
     "group-quant": "packed",
     "group-sparse-quant": "group-sparse",
     "tiled-bitmap": "lscd",
+    "nm": "nm",
 }
 
 
@@ -136,11 +137,29 @@ class Decoder:
         return logits
 
     def describe(self) -> list[dict[str, Any]]:
-        """One row a matrix: path, structure, kernel that multiplies it, bytes that a product reads, note.
+        """One row a matrix: path, structure, shape, kernel that multiplies it, bytes that a product reads, note.
 
         The note is not empty where a matrix is multiplied in another form than the one that the file holds.
         """
         return [dict(row) for row in self._weights]
+
+    def timed(self, work: Callable[[], Any]) -> tuple[int, list[tuple[str, float, float, float]]]:
+        """Call ``work`` and tell where the passes in it spent their time.
+
+        Returns
+        -------
+        passes : int
+            Passes over the weights.
+        parts : list of (name, serial, open, busy)
+            Seconds of one thread alone; seconds while tasks were open to all threads; seconds that threads spent in
+            tasks, added up. ``open * threads - busy`` is what they waited.
+        """
+        self._native.start_profile()
+        try:
+            work()
+        finally:
+            passes, parts = self._native.stop_profile()
+        return passes, parts
 
     @property
     def threads(self) -> int:
@@ -153,6 +172,13 @@ class Decoder:
         rows = self._weights
         tied = rows[-1]["path"] == "model.embed_tokens"
         return sum(row["bytes"] for row in rows if tied or row["path"] != "model.embed_tokens")
+
+    def attention_cost(self, context: int) -> tuple[int, int]:
+        """Bytes of the cache that one token reads with ``context`` tokens before it, and flops of its attention."""
+        f = self._facts
+        entries = 2 * f["layers"] * f["kv_heads"] * f["head_dim"] * context
+        size = {"float32": 4, "float16": 2, "int8": 1}[f["kv"]]
+        return entries * size, 2 * entries * (f["heads"] // f["kv_heads"])
 
     @property
     def memory(self) -> dict[str, int]:
@@ -281,6 +307,7 @@ class _Weights:
                 "path": path,
                 "structure": matrix.structure.kind,
                 "kernel": linear.kernel,
+                "shape": tuple(matrix.shape),
                 "bytes": linear.nbytes,
                 "note": _note(matrix, linear.kernel),
             }

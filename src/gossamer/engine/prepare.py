@@ -14,6 +14,7 @@ from gossamer.linalg import (
     GroupQuantMatrix,
     GroupSparseQuantMatrix,
     LowRankMatrix,
+    NMMatrix,
     NMQuantMatrix,
     ProductMatrix,
     SumMatrix,
@@ -28,11 +29,11 @@ _SPARSE_BELOW = 0.7
 def prepare(matrix: StructuredMatrix) -> Any:
     """Repack a matrix for the token loops.
 
-    Bitmap tiles stay as they are.
-    Group-quantised and group-sparse matrices keep their codes, N:M in codes become group-quantised, dense ones keep
-    their float32 or bfloat16, sparse ones become non-zeros with a bitmap, and low-rank terms of a sum, in floats or in
-    codes, are fused into its product.
-    Every other family runs as the dense matrix that it represents, because none of them is faster on one token.
+    Bitmap tiles stay as they are. Group-quantised and group-sparse matrices keep their codes, N:M in codes become
+    group-quantised, dense ones keep their float32 or bfloat16. Sparse ones become non-zeros with a bitmap, or with
+    2-bit positions where n of m <= 4 entries are kept. Low-rank terms of a sum, in floats or in codes, are fused into
+    its product. Every other family runs as the dense matrix that it represents, because none of them is faster on one
+    token.
 
     Parameters
     ----------
@@ -56,6 +57,10 @@ def prepare(matrix: StructuredMatrix) -> Any:
         return lscd.prepare(f["masks"], f["values"], f["tile_ptr"], matrix.shape)
     if isinstance(matrix, DenseMatrix):
         return linear.dense(f["weight"])
+    if isinstance(matrix, NMMatrix) and 1 < matrix.structure.m <= 4:
+        n, m = matrix.structure.n, matrix.structure.m
+        values = f["values"].astype(np.float32, copy=False)
+        return linear.nm(values, f["positions"], cols=matrix.shape[1], n=n, m=m)
     if isinstance(matrix, (GroupQuantMatrix, GroupSparseQuantMatrix)):
         bits, group, cols = matrix.structure.bits, matrix.structure.group, matrix.shape[1]
         if isinstance(matrix, GroupQuantMatrix) and (group % 16 == 0 or group >= cols):

@@ -98,6 +98,16 @@ void bind(nb::module_& m) {
         .def(nb::new_(&make), nb::arg("config"), nb::arg("layers"), nb::arg("embedding"), nb::arg("head"), nb::arg("norm"),
              nb::arg("threads"))
         .def_prop_ro("threads", &Decoder::threads)
+        .def("start_profile", &Decoder::start_profile)
+        .def("stop_profile", [](Decoder& decoder) { // passes; (name, serial, open, busy) of each part, in seconds
+            const Profile& profile = decoder.stop_profile();
+            nb::list parts;
+            for (int i = 0; i < Profile::parts; ++i)
+                parts.append(nb::make_tuple(Profile::names[i], 1e-9 * static_cast<double>(profile.serial[i]),
+                                            1e-9 * static_cast<double>(profile.open[i]),
+                                            1e-9 * static_cast<double>(profile.busy[i].load())));
+            return nb::make_tuple(profile.passes, parts);
+        })
         .def_prop_ro("scratch_bytes", &Decoder::scratch_bytes)
         .def("decode_batch", [](Decoder& decoder, std::vector<std::shared_ptr<Session>> sessions, const Ids& ids, Logits logits) {
             fits(logits, ids.size(), decoder);

@@ -36,6 +36,17 @@ int Decoder::pass(const Token* tokens, int count, int wanted, float* logits) {
     return wanted == 1 ? step_.best() : -1;
 }
 
+void Decoder::start_profile() {
+    std::lock_guard lock(mutex_);
+    step_.profile().start();
+}
+
+const Profile& Decoder::stop_profile() {
+    std::lock_guard lock(mutex_);
+    step_.profile().on = false;
+    return step_.profile();
+}
+
 void Decoder::check_id(std::int64_t id) const {
     if (id < 0 || id >= config().vocabulary)
         throw std::invalid_argument("token id " + std::to_string(id) + ": expected 0.." +

@@ -20,6 +20,9 @@ public:
     int threads() const { return pool_.threads(); }
     std::size_t scratch_bytes() const { return step_.bytes(); }
 
+    void start_profile();
+    const Profile& stop_profile();
+
     // One pass; returns the argmax if one token's logits are wanted.
     int pass(const Token* tokens, int count, int wanted, float* logits);
     void check_id(std::int64_t id) const; // throws std::invalid_argument

@@ -69,7 +69,26 @@ int Step::each_token(void (Step::*body)(int)) {
     return count_;
 }
 
+Profile::Part Step::part(int phase) const {
+    static constexpr Profile::Part of_stage[stages] = {
+        Profile::norms, Profile::qkv, Profile::qkv, Profile::rotation, Profile::attention, Profile::attention, Profile::out,
+        Profile::out, Profile::norms, Profile::gate_up, Profile::gate_up, Profile::down, Profile::down};
+    if (phase == 0) return Profile::embedding;
+    const int stage = (phase - 1) % stages;
+    return (phase - 1) / stages == c_.layers && stage != norm ? Profile::head : of_stage[stage];
+}
+
 int Step::begin(int phase) noexcept {
+    if (!profile_.on) return prepare(phase);
+    return profile_.step(part(phase), [&] { return prepare(phase); });
+}
+
+void Step::run(int phase, int task) noexcept {
+    if (!profile_.on) return run_stage(phase, task);
+    profile_.task(part(phase), [&] { run_stage(phase, task); });
+}
+
+int Step::prepare(int phase) {
     if (phase == 0) return each_token(&Step::embed);
     layer_ = (phase - 1) / stages;
     const int stage = (phase - 1) % stages;
@@ -110,7 +129,7 @@ int Step::head_stage(int stage) {
     }
 }
 
-void Step::run(int phase, int task) noexcept {
+void Step::run_stage(int phase, int task) {
     if (phase == 0) return (this->*body_)(task);
     const int stage = (phase - 1) % stages;
     if (layer_ == c_.layers) {

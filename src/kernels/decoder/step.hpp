@@ -3,6 +3,7 @@
 
 #include "../dispatch/pool.hpp"
 #include "model.hpp"
+#include "profile.hpp"
 
 #include <vector>
 
@@ -28,6 +29,7 @@ public:
     int begin(int phase) noexcept override;
     void run(int phase, int task) noexcept override;
     std::size_t bytes() const { return bytes_; }
+    Profile& profile() { return profile_; }
 
 private:
     enum Stage { norm, qkv, qkv_low, rotate, attend, combine, out, out_low, norm_mlp, gate, gate_low, down, down_low, stages };
@@ -38,6 +40,9 @@ private:
         linear::Product q, k, v, o, gate, up, down;
     };
 
+    int prepare(int phase);
+    void run_stage(int phase, int task);
+    Profile::Part part(int phase) const;
     int each_token(void (Step::*body)(int));
     int head_stage(int stage);
     void embed(int token);
@@ -59,6 +64,7 @@ private:
     const Config& c_;
     std::vector<LayerProducts> products_;
     linear::Product head_;
+    Profile profile_;
     linear::ActivationBuffer in_, attended_, inner_, last_;
     linear::Activation in_view_, attended_view_, inner_view_, last_view_;
     linear::Buffer hidden_, qkv_, up_, residual_, partials_, tops_;

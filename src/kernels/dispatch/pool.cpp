@@ -78,12 +78,15 @@ void Pool::open(int first) {
 }
 
 void Pool::publish(int tasks) {
-    ++sequence_;
+    const std::uint64_t sequence = ++sequence_; // others may publish before this call has ended
     for (std::int64_t i = 0; tasks > 0 && i < count_; ++i) {
         const std::uint64_t first = tasks * i / count_, end = tasks * (i + 1) / count_;
-        runs_[i].word.store(sequence_ << 40 | end << 20 | first, std::memory_order_release);
+        runs_[i].word.store(sequence << 40 | end << 20 | first, std::memory_order_release);
     }
-    state_.store(sequence_ << 1 | (tasks == 0));
+    // The others may have done these tasks, and opened later phases, since the runs were written: state only grows.
+    std::uint64_t state = state_.load();
+    while (state >> 1 < sequence && !state_.compare_exchange_weak(state, sequence << 1 | (tasks == 0))) {
+    }
     if (sleepers_.load() > 0) { // sequentially consistent: a waiter either sees the state or is seen here
         generation_.fetch_add(1);
         generation_.notify_all();

@@ -96,6 +96,24 @@ Shared make_group_sparse(const Codes& codes, Array<const std::int32_t, 1> row_pt
     return hold(table().group_sparse_quant(rows, cols, from));
 }
 
+template <class Scalar>
+Shared make_nm(Array<const Scalar, 2> values, Array<const std::uint8_t, 2> positions, std::size_t col_count, int n, int m,
+               NMEntries::Type type) {
+    const int rows = dimension("rows", values.shape(0)), cols = dimension("columns", col_count);
+    if (m < 1 || m > 4 || n < 1 || n > m) refuse(std::to_string(n) + ":" + std::to_string(m) + ": expected n <= m <= 4");
+    const std::size_t groups = (col_count + m - 1) / m, kept = groups * n;
+    if (values.shape(1) != kept) refuse("values has " + std::to_string(values.shape(1)) + " columns: expected " + std::to_string(kept));
+    if (positions.shape(0) != values.shape(0) || positions.shape(1) != (kept + 3) / 4) refuse("positions do not fit values");
+    for (std::size_t row = 0; row < values.shape(0); ++row)
+        for (std::size_t k = 0; k < kept; ++k) {
+            const auto at = [&](std::size_t i) { return positions.data()[row * positions.shape(1) + i / 4] >> (i % 4 * 2) & 3; };
+            if (at(k) >= m || (k % n && at(k) <= at(k - 1)))
+                refuse("positions of row " + std::to_string(row) + " do not ascend within groups of " + std::to_string(m));
+        }
+    nb::gil_scoped_release release;
+    return hold(table().nm(rows, cols, {n, m, type, values.data(), positions.data()}));
+}
+
 Shared make_low_rank(Shared base, Shared left, Shared right) {
     const Linear &a = *base->linear, &l = *left->linear, &r = *right->linear;
     if (l.rows != a.rows || r.cols != a.cols || l.cols != r.rows)
@@ -162,6 +180,15 @@ void bind(nb::module_& m) {
     m.def("dense_f32", &dense<float, &Table::dense_f32>);
     m.def("dense_bf16", &dense<std::uint16_t, &Table::dense_bf16>);
     m.def("bitmap", &dense<float, &Table::bitmap>);
+    m.def("nm_f32", [](Array<const float, 2> values, Array<const std::uint8_t, 2> positions, std::size_t cols, int n, int m) {
+        return make_nm(values, positions, cols, n, m, NMEntries::float32);
+    });
+    m.def("nm_f16", [](Array<const std::uint16_t, 2> values, Array<const std::uint8_t, 2> positions, std::size_t cols, int n, int m) {
+        return make_nm(values, positions, cols, n, m, NMEntries::float16);
+    });
+    m.def("nm_bf16", [](Array<const std::uint16_t, 2> values, Array<const std::uint8_t, 2> positions, std::size_t cols, int n, int m) {
+        return make_nm(values, positions, cols, n, m, NMEntries::bfloat16);
+    });
     m.def("group_quant",
           [](Array<const std::uint8_t, 2> q, Array<const std::uint16_t, 1> scale,
              std::optional<Array<const std::uint8_t, 1>> zero_int, std::optional<Array<const std::uint16_t, 1>> zero_float,

@@ -6,16 +6,31 @@
 namespace gossamer::linear {
 inline namespace GOSSAMER_ISA {
 
-// Sixteen values, those whose bit is set taken from p in order, zero elsewhere.
-GOSSAMER_INLINE v16f expand(std::uint32_t bits, const float* p) {
+// Sixteen values, those whose bit is set taken from `from` in order, zero elsewhere.
+GOSSAMER_INLINE v16f spread(std::uint32_t bits, v16f from) {
 #if defined(__AVX512F__)
-    return (v16f)_mm512_maskz_expandloadu_ps(static_cast<__mmask16>(bits), p);
+    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), (__m512)from);
 #else
     v16f v{};
-    for (; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = *p++;
+    for (int i = 0; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = from[i++];
     return v;
 #endif
 }
+
+// Sixteen of two times sixteen values, from `first` (at most 16) on.
+GOSSAMER_INLINE v16f sixteen_from(const v16f* values, int first) {
+#if defined(__AVX512F__)
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return (v16f)_mm512_permutex2var_ps((__m512)values[0], _mm512_add_epi32(lane, _mm512_set1_epi32(first)), (__m512)values[1]);
+#else
+    float both[32];
+    std::memcpy(both, values, sizeof both);
+    return load<v16f>(both + first);
+#endif
+}
+
+// The same from memory, sixteen values of which are readable; quicker than the instruction that reads only what it needs.
+GOSSAMER_INLINE v16f expand(std::uint32_t bits, const float* p) { return spread(bits, load<v16f>(p)); }
 
 class Bitmap final : public Linear {
 public:

@@ -3,8 +3,8 @@
 // A unit of 32 rows is one stream: a word for every 16 columns, whose bits say which rows keep them, then for every
 // 16 columns a record of its n kept groups: planes of four codes a lane (4n bytes each), n scales, n zeros. Kept
 // groups stand side by side whatever their rows, so lanes are full; they share their columns, so activations are
-// broadcast and no column index is stored. Sixteen sums at a time go to a small buffer; the bits of the word spread
-// them over the rows again, one step behind, when the buffer has reached the cache.
+// broadcast and no column index is stored. Sixteen sums at a time are spread over the rows again by the bits of the
+// word, without a detour through memory: a load that overlaps two younger stores waits for both.
 #pragma once
 
 #include "bitmap.inl"
@@ -33,48 +33,52 @@ GOSSAMER_INLINE std::uint32_t word_at(const std::uint8_t* p, int index) {
     return word;
 }
 
+// Sixteen kept groups from group i of a record of n: codes times activations times scale, without the activations' own.
+template <int Bits, Zero Z>
+GOSSAMER_INLINE v16f sixteen_groups(const std::uint8_t* p, int n, int i, int middle, const std::int8_t* q, std::int32_t minus) {
+    using R = Record<Bits, Z>;
+    v16i acc{};
+    if constexpr (Bits != 8) { // the high nibbles where they stand: sixteen times too large, shifted once for all
+#pragma GCC unroll 4
+        for (int plane = 0; plane < R::planes; ++plane)
+            acc = dot4(acc, load<v16u>(p + 4 * (plane * n + i)) & 0xf0f0f0f0u, four_bytes(q + 8 * plane + 4));
+        acc = acc >> 4;
+    }
+    if constexpr (Z == Zero::middle) acc += minus * middle;
+    if constexpr (Z == Zero::integer) acc += small_product(load_bytes(p + R::zero_at * n + i), minus);
+#pragma GCC unroll 4
+    for (int plane = 0; plane < R::planes; ++plane) {
+        const v16u codes = load<v16u>(p + 4 * (plane * n + i));
+        acc = Bits == 8 ? dot4(acc, codes, four_bytes(q + 4 * plane)) : dot4(acc, codes & 0x0f0f0f0fu, four_bytes(q + 8 * plane));
+    }
+    v16f value = to_floats(acc) * load_halves(reinterpret_cast<const float16*>(p + R::scale_at * n) + i);
+    if constexpr (Z == Zero::real)
+        value += load_halves(reinterpret_cast<const float16*>(p + R::zero_at * n) + i) * static_cast<float>(minus);
+    return value;
+}
+
 // y[0], y[1]: the 32 rows of a unit
 template <int Bits, Zero Z>
 void sparse_unit(const std::uint8_t* unit, int halves, int middle, const Activation& x, v16f* y) {
     using R = Record<Bits, Z>;
-    alignas(64) float sums[2][unit_rows + 16];
     const std::uint8_t* p = unit + 4 * static_cast<std::int64_t>(halves);
     v16f low{}, high{};
-    const auto spread = [&](std::uint32_t word, const float* from) {
-        low += expand(word & 0xffffu, from);
-        high += expand(word >> 16, from + __builtin_popcount(word & 0xffffu));
-    };
-    for (int half = 0; half < halves; ++half) {
-        const int n = __builtin_popcount(word_at(unit, half));
-        const std::int8_t* q = x.q + 16 * half;
-        const std::int32_t minus = x.half[half];
-        const float step = x.scale[half / 2];
-        float* out = sums[half & 1];
-        for (int ahead = 0; ahead < R::bytes * 16; ahead += 64) __builtin_prefetch(p + 2048 + ahead);
-        for (int i = 0; i < n; i += 16) {
-            v16i even{}, odd{};
-            if constexpr (Z == Zero::middle) even += minus * middle;
-            if constexpr (Z == Zero::integer) even = small_product(load_bytes(p + R::zero_at * n + i), minus);
-#pragma GCC unroll 4
-            for (int plane = 0; plane < R::planes; ++plane) {
-                const v16u codes = load<v16u>(p + 4 * (plane * n + i));
-                if constexpr (Bits == 8) {
-                    (plane % 2 ? odd : even) = dot4(plane % 2 ? odd : even, codes, four_bytes(q + 4 * plane));
-                } else {
-                    even = dot4(even, codes & 0x0f0f0f0fu, four_bytes(q + 8 * plane));
-                    odd = dot4(odd, (codes >> 4) & 0x0f0f0f0fu, four_bytes(q + 8 * plane + 4));
-                }
-            }
-            const auto* scale = reinterpret_cast<const float16*>(p + R::scale_at * n) + i;
-            v16f value = to_floats(even + odd) * (load_halves(scale) * step);
-            if constexpr (Z == Zero::real)
-                value -= load_halves(reinterpret_cast<const float16*>(p + R::zero_at * n) + i) * x.mean[half];
-            store(out + i, value);
+    for (int block = 0; 2 * block < halves; ++block) {
+        v16f part[2] = {}; // of the block's two halves, which share the scale of the activations
+        for (int half = 2 * block; half < smaller(2 * block + 2, halves); ++half) {
+            const std::uint32_t word = word_at(unit, half);
+            const int n = __builtin_popcount(word), below = __builtin_popcount(word & 0xffffu);
+            for (int ahead = 0; ahead < R::bytes * 16; ahead += 64) __builtin_prefetch(p + 2048 + ahead);
+            v16f values[2];
+            values[0] = values[1] = sixteen_groups<Bits, Z>(p, n, 0, middle, x.q + 16 * half, x.half[half]);
+            if (n > 16) values[1] = sixteen_groups<Bits, Z>(p, n, 16, middle, x.q + 16 * half, x.half[half]);
+            p += R::bytes * n;
+            part[0] += spread(word & 0xffffu, values[0]);
+            part[1] += spread(word >> 16, sixteen_from(values, below));
         }
-        p += R::bytes * n;
-        if (half) spread(word_at(unit, half - 1), sums[(half - 1) & 1]);
+        low += part[0] * x.scale[block];
+        high += part[1] * x.scale[block];
     }
-    spread(word_at(unit, halves - 1), sums[(halves - 1) & 1]);
     y[0] = low;
     y[1] = high;
 }

@@ -142,12 +142,20 @@ struct GroupSparseQuant {
     const std::uint16_t* col;
 };
 
+struct NMEntries {
+    int n, m; // m at most 4: positions take 2 bits
+    enum Type { float32, float16, bfloat16 } type;
+    const void* values;            // (rows, kept)
+    const std::uint8_t* positions; // (rows, ceil(kept / 4))
+};
+
 struct Table {
     Linear* (*dense_f32)(int rows, int cols, const float* weight);
     Linear* (*dense_bf16)(int rows, int cols, const std::uint16_t* weight);
     Linear* (*group_quant)(const GroupQuant&);              // group a multiple of 16, or one a row
     Linear* (*group_sparse_quant)(int rows, int cols, const GroupSparseQuant&); // group a multiple of 16
     Linear* (*bitmap)(int rows, int cols, const float* weight); // zeros are not stored
+    Linear* (*nm)(int rows, int cols, const NMEntries&);
     void (*quantise)(const float* x, int cols, std::int8_t* q, float* scale, std::int32_t* sum, std::int32_t* half,
                      float* mean);
 };

@@ -2,6 +2,7 @@
 #include "bitmap.inl"
 #include "dense.inl"
 #include "group_sparse_linear.inl"
+#include "nm.inl"
 #include "packed.inl"
 #include "quantise.inl"
 #include "tiled.inl"
@@ -15,7 +16,7 @@ inline Linear* dense_bf16(int rows, int cols, const std::uint16_t* weight) {
 }
 inline Linear* bitmap(int rows, int cols, const float* weight) { return new Bitmap(rows, cols, weight); }
 
-inline constexpr Table kernels{dense_f32, dense_bf16, group_quant, group_sparse_quant, bitmap, quantise};
+inline constexpr Table kernels{dense_f32, dense_bf16, group_quant, group_sparse_quant, bitmap, nm, quantise};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::linear
