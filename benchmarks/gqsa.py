@@ -89,7 +89,10 @@ def _decode(full: bool, head: str, state: str) -> Iterator[Claim]:
             f"{PROMPT} tokens of context to begin with, {TOKENS} a round, interleaved"
         )
         if state != "quiet":
-            note += "; where short of it: with one core taken, the arithmetic of one thread is the limit, not its bytes"
+            note += (
+                "; where short of it: one thread is limited by arithmetic, not by bytes, and a second one, on "
+                "the taken core, brings nothing yet"
+            )
         title = f"{name}, {head[1]}-bit head: decode, {state}"
         paper = PAPER if "pruned" in name else ""
         yield Claim.from_race(title, f">= {target}x", race, peer_name=peer.name, paper=paper, note=note)
