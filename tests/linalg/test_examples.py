@@ -15,9 +15,12 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
     if not module.ispkg
 )
+NEEDS = {"gossamer.linalg.triton_lscd": "triton"}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert failed == 0
