@@ -88,10 +88,10 @@ class Product:
             raise ArgumentError(
                 f"indices are {', '.join(str(x.dtype) for x in arrays)}: expected one type for all"
             )
-        check_pattern("A", *arrays[:2], len(b[0]) - 1, self.threads)
-        check_pattern("B", *arrays[2:4], cols, self.threads)
+        check_pattern("A", arrays[0], arrays[1], len(b[0]) - 1, self.threads)
+        check_pattern("B", arrays[2], arrays[3], cols, self.threads)
         if mask is not None:
-            check_pattern("mask", *arrays[4:], cols, self.threads)
+            check_pattern("mask", arrays[4], arrays[5], cols, self.threads)
         self.entries = (len(arrays[1]), len(arrays[3]))
         build = getattr(_native.spgemm, f"Product_{self.index.name}")
         self._native: Any = build(

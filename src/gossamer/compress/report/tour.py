@@ -23,7 +23,7 @@ PROMPTS = (
     "What would you pack for a day in the mountains?",
     "Write two lines about a spider and its web.",
 )
-CURVE = ("rtn-w8", "gptq-w4", "gqsa-w4s20-oneshot", "gqsa-w4s50-oneshot")
+CURVE = ("rtn-w8", "gptq-w4", "rtn-w3", "gqsa-w4s50-oneshot")
 
 
 @dataclass(frozen=True)
