@@ -133,7 +133,7 @@ def levels(full: bool) -> Iterator[Claim]:
         blocks = found["facts"]["training"]["bqpo"]["perplexity"]
         if name == "gqsa-w4s50":
             yield Claim(
-                f"Perplexity: {title[:-12]}, BQPO alone", "<= 300", blocks, "perplexity", note=about(found)
+                f"Perplexity: {title[:-13]}, BQPO alone", "<= 300", blocks, "perplexity", note=about(found)
             )
         yield Claim(
             f"Perplexity after E2E-OQP against before: {title[:-13]}",
