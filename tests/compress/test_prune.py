@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.compress.tiny import tiny_llama
+from tests.compress.tiny import tiny_llama, torch
 
 from gossamer.compress import load_recipe, prune_unstructured
 from gossamer.engine.artifact import load_artifact
@@ -24,8 +24,12 @@ def test_a_model_is_pruned_and_runs(method, tmp_path):
         W = model.model.layers[1].mlp.up_proj.weight.numpy()
         kept = artifact.matrices["model.layers.1.mlp.up_proj"].to_dense() != 0
         assert np.abs(W[~kept]).max() <= np.abs(W[kept]).min()
-    decoder = Decoder.from_artifact(artifact, act="fp32", threads=1)
-    assert np.isfinite(decoder.new_session().prefill([5, 6, 7])).all()
+    decoder = Decoder.from_artifact(artifact, act="fp32", kv="float32", threads=1)
+    with torch.no_grad():
+        for path in artifact.matrices:  # the pruned model in transformers says the same
+            model.get_submodule(path).weight.copy_(torch.from_numpy(np.array(artifact.weight(path))))
+        logits = model(torch.tensor([[5, 6, 7]])).logits[0, -1].numpy()
+    np.testing.assert_allclose(decoder.new_session().prefill([5, 6, 7]), logits, rtol=1e-3, atol=1e-4)
 
 
 def test_what_cannot_be_is_refused(tmp_path):
