@@ -90,8 +90,12 @@ class Grid:
         least = np.full(low.shape, np.inf)
         for factor in _RANGES.astype(w.dtype):
             scale, zero = self._parameters(factor * low, factor * high, floor)
-            error = np.square(w - self.decode(self.encode(w, scale, zero), scale, zero))
-            loss = (error if importance is None else error * importance).sum(axis=-1, dtype=np.float64)
+            of_group = _Fixed(self, scale[..., None], None if zero is None else zero[..., None])
+            error = w - of_group.round(w)[1]
+            error *= error
+            if importance is not None:
+                error = error * importance
+            loss = error.sum(axis=-1, dtype=np.float64)
             better = loss < least
             least = np.where(better, loss, least)
             if best_scale is None:
@@ -196,20 +200,20 @@ class SweepQuantizer:
         self._zero: np.ndarray | None = (
             None if grid.symmetric else np.zeros((groups, rows), _zero_dtype(grid))
         )
-        self._at: tuple[np.ndarray, np.ndarray | None] = (self._scale[0], None)
+        self._fixed: _Fixed
 
     def begin(self, start: int, weights: np.ndarray, keep: np.ndarray | None) -> None:
         kept = weights if keep is None else np.where(keep, weights, 0)
         importance = None if self._importance is None else self._importance[start : start + weights.shape[1]]
-        self._at = self.grid.fit(kept, self._floor, importance)
-        self._scale[start // self.span] = self._at[0]
+        scale, zero = self.grid.fit(kept, self._floor, importance)
+        self._scale[start // self.span] = scale
         if self._zero is not None:
-            self._zero[start // self.span] = self._at[1]
+            self._zero[start // self.span] = zero
+        self._fixed = _Fixed(self.grid, scale, zero)
 
     def round(self, column: int, weights: np.ndarray) -> np.ndarray:
-        codes = self.grid.encode(weights[:, None], *self._at)
-        self._codes[column] = codes[:, 0]
-        return self.grid.decode(codes, *self._at)[:, 0]
+        self._codes[column], values = self._fixed.round(weights)
+        return values
 
     def groups(self) -> np.ndarray:
         """Codes (O, n_groups, span); a short last group is filled with its code of 0."""
@@ -243,8 +247,35 @@ class StaticQuantizer:
         """Nothing to fit."""
 
     def round(self, column: int, weights: np.ndarray) -> np.ndarray:
-        at = self._scale[column], None if self._zero is None else self._zero[column]
-        return self.grid.decode(self.grid.encode(weights[:, None], *at), *at)[:, 0]
+        zero = None if self._zero is None else self._zero[column]
+        return _Fixed(self.grid, self._scale[column], zero).round(weights)[1]
+
+
+class _Fixed:
+    """:meth:`Grid.encode` and :meth:`Grid.decode` in one, for the loops that call them thousands of times.
+
+    Scales and zeros broadcast to the weights as they are.
+    """
+
+    def __init__(self, grid: Grid, scale: np.ndarray, zero: np.ndarray | None) -> None:
+        self._top = grid.top
+        self._step = scale.astype(np.float32)
+        self._through_zero = zero is None or zero.dtype != np.float16
+        middle = np.float32(2 ** (grid.bits - 1))
+        self._shift = middle if zero is None else zero.astype(np.float32)
+
+    def round(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes, as floats of the dtype of ``weights``, and the values in float32 that they stand for."""
+        if self._through_zero:
+            codes = np.rint(weights / self._step)
+            codes += self._shift
+        else:
+            codes = np.rint((weights + self._shift) / self._step)
+        np.clip(codes, 0, self._top, out=codes)
+        exact = codes.astype(np.float32, copy=False)
+        if self._through_zero:
+            return codes, (exact - self._shift) * self._step
+        return codes, exact * self._step - self._shift
 
 
 def _zero_dtype(grid: Grid) -> type:
