@@ -20,7 +20,7 @@ from benchmarks.harness import Claim
 from gossamer._core.files import read_json, write_json
 from gossamer.compress import Recipe, Rule, Training, compress, load_recipe
 from gossamer.datasets import load_wikitext2
-from gossamer.linalg import GroupQuant, NMQuant
+from gossamer.linalg import NMQuant
 
 WINDOW, WINDOWS = 256, 12
 RATES = (3e-4, 1e-3, 3e-3)
@@ -42,12 +42,12 @@ def like(base: str, name: str, rule: Rule, trained: bool) -> Recipe:
 def variants() -> dict[str, Recipe]:
     """All that is compared, by name."""
     shipped = {f"gqsa-w4s{rate}": load_recipe(f"gqsa-w4s{rate}") for rate in (50, 20, 30)}
-    two_bits = Rule(GroupQuant(bits=2, group=16))
+    two_bits = {f"w2-g{group}": load_recipe(f"w2-g{group}") for group in (16, 32)}
     pattern = NMQuant(2, 4, bits=4, group=16)
     base = "gqsa-w4s50"
-    return shipped | {
-        "w2-g16": like(base, "w2-g16", two_bits, True),
-        "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits, False),
+    return shipped | two_bits | {
+        "w2-g32-w4": dataclasses.replace(two_bits["w2-g32"], head="w4"),
+        "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits["w2-g16"].rule(""), False),
         "2of4-w4": like(base, "2of4-w4", Rule(pattern), True),
         "2of4-w4-sparsegpt": like(base, "2of4-w4-sparsegpt", Rule(pattern), False),
         "2of4-w4-wanda": like(base, "2of4-w4-wanda", Rule(pattern, metric="diagonal"), False),

@@ -8,7 +8,7 @@ import numpy as np
 
 from gossamer._core.arrays import to_numpy, widen
 from gossamer._kernels import linear, lscd
-from gossamer._kernels.packing import pack_codes, unpack_zeros
+from gossamer._kernels.packing import pack_codes, unpack_codes, unpack_zeros
 from gossamer.linalg import (
     DenseMatrix,
     GroupQuantMatrix,
@@ -21,6 +21,7 @@ from gossamer.linalg import (
     TiledBitmapMatrix,
 )
 from gossamer.linalg.operator import StructuredMatrix
+from gossamer.linalg.positions import stored_columns
 
 # Skipping zeros costs one bit an entry and a look at it; it pays below this fraction of non-zeros.
 _SPARSE_BELOW = 0.7
@@ -99,17 +100,17 @@ def _with_zeros(matrix: NMQuantMatrix) -> Any | None:
         return None
     if zero is not None and to_numpy(zero).dtype != np.uint8:
         return None
-    points = np.full(scale.shape, 2 ** (s.bits - 1), np.int64)
+    points = np.full(scale.shape, 2 ** (s.bits - 1), np.uint8)
     if zero is not None:
         zero = to_numpy(zero)
-        points = unpack_zeros(zero.reshape(-1), s.bits, scale.size).reshape(scale.shape).astype(np.int64)
-    padded = np.zeros((rows, scale.shape[1] * width), np.float32)
-    padded[:, :cols] = to_numpy(matrix.to_dense())
-    steps = scale.astype(np.float32)[:, :, None]
-    grouped = padded.reshape(*scale.shape, width)
-    offsets = np.rint(np.divide(grouped, steps, out=np.zeros_like(grouped), where=steps > 0))
-    codes = np.clip(offsets + points[:, :, None], 0, 2**s.bits - 1).astype(np.uint8)
-    qweight = pack_codes(codes, s.bits)
+        points = unpack_zeros(zero.reshape(-1), s.bits, scale.size).reshape(scale.shape)
+    stored = unpack_codes(to_numpy(matrix.factors["qweight"]), s.bits, group).reshape(rows, -1)
+    columns = stored_columns(to_numpy(matrix.factors["positions"]), s.n, s.m, matrix.shape)
+    codes = np.repeat(points, width, axis=1)
+    beyond = codes[:, cols:].copy()
+    np.put_along_axis(codes, columns, stored[:, : columns.shape[1]], axis=1)
+    codes[:, cols:] = beyond  # what a short last pattern stores past the last column
+    qweight = pack_codes(codes.reshape(*scale.shape, width), s.bits)
     return linear.group_quant(qweight, scale, zero, cols=cols, bits=s.bits, group=width)
 
 
