@@ -13,44 +13,21 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from benchmarks.artifacts import compressed
+from benchmarks.decoding import CONTEXT, IDS, PROMPT, OurDecoder, decode_race
+from benchmarks.gqsa_budgets import budgets
 from benchmarks.gqsa_first_blocks import first_blocks
 from benchmarks.gqsa_kernels import balance, products
 from benchmarks.gqsa_quality import quality
-from benchmarks.harness import Claim, Race, busy_core, compare, run
+from benchmarks.harness import Claim, busy_core, compare, run
 from benchmarks.kernels import read_bandwidth
 
-CONTEXT, PROMPT, TOKENS = 1024, 128, 48
 PAPER = "W4 at 50 %: 1.26x the speed of W2, 2.35x that of 2:4 with 16-bit values (GPU, end to end)"
 VARIANTS = {
     "W4, half of the groups pruned": ("gqsa-w4s50-oneshot", 2.0, 3.0),
     "W4, dense": ("rtn-w4", 1.3, 1.3),
 }
-
-
-class OurDecoder:
-    """The native decoder on an artifact, driven token by token as the peer is."""
-
-    def __init__(self, path: str, threads: int) -> None:
-        from gossamer.engine.artifact import load_artifact
-        from gossamer.engine.decoder import Decoder
-
-        self._decoder = Decoder.from_artifact(load_artifact(path), threads=threads, max_context=CONTEXT)
-        self.bytes_per_token = self._decoder.bytes_per_token
-        self.prefill([1])
-
-    def prefill(self, ids: list[int]) -> None:
-        """Forget everything and read a prompt."""
-        self._session = self._decoder.new_session()
-        self._session.prefill(ids)
-
-    def decode(self, ids: list[int]) -> None:
-        """Decode tokens, each with its logits."""
-        for token in ids:
-            self._session.decode(token)
 
 
 def decode(full: bool) -> Iterator[Claim]:
@@ -75,18 +52,17 @@ def _decode(full: bool, head: str, state: str) -> Iterator[Claim]:
     from benchmarks import llama_peer
 
     rounds = 15 if full else 7
-    prompt, ids = list(range(1000, 1000 + PROMPT)), [(7919 * i) % 40000 + 100 for i in range(TOKENS)]
-    files = _files(head)
+    files = llama_peer.four_bit_files(head)
     print(f"llama.cpp, {head} head, {state}:", flush=True)
-    peer = llama_peer.fastest(files, prompt, ids, CONTEXT)
+    peer = llama_peer.fastest(files, PROMPT, IDS, CONTEXT)
     for name, (recipe, quiet_target, busy_target) in VARIANTS.items():
         path, _ = compressed(recipe, head=head)
-        races = [(_race(OurDecoder(str(path), n), peer, prompt, ids, rounds), n) for n in (1, 2)]
+        races = [(decode_race(OurDecoder(str(path), n), peer, rounds), n) for n in (1, 2)]
         race, threads = max(races, key=lambda item: item[0].ratio)
         target = quiet_target if state == "quiet" else busy_target
         note = (
             f"ours with {threads} thread{'s' if threads > 1 else ''}, int8 activations; "
-            f"{PROMPT} tokens of context to begin with, {TOKENS} a round, interleaved"
+            f"{len(PROMPT)} tokens of context to begin with, {len(IDS)} a round, interleaved"
         )
         if state != "quiet":
             note += (
@@ -99,30 +75,13 @@ def _decode(full: bool, head: str, state: str) -> Iterator[Claim]:
         if state != "quiet":
             file = "Q4_0" if head == "w8" else "Q4_0 --pure"
             default = llama_peer.LlamaDecoder(file, files[file], 2, CONTEXT)
-            race = _race(OurDecoder(str(path), threads), default, prompt, ids[:12], 3)
+            race = decode_race(OurDecoder(str(path), threads), default, 3, tokens=12)
             title += ", llama.cpp with 2 threads"
             yield Claim.from_race(
                 title, f">= {target}x", race, peer_name=default.name, paper=paper, note=note
             )
             default.close()
     peer.close()
-
-
-def _files(head: str) -> dict[str, Path]:
-    from benchmarks import llama_peer
-
-    if head == "w4":
-        return {"Q4_0 --pure": llama_peer.requantized("Q4_0", pure=True)}
-    files = {"Q4_1 (as shipped)": llama_peer.bundled_model()}
-    return files | {name: llama_peer.requantized(name) for name in llama_peer.FORMATS}
-
-
-def _race(ours: OurDecoder, peer: Any, prompt: list[int], ids: list[int], rounds: int) -> Race:
-    ours.prefill(prompt)
-    peer.prefill(prompt)
-    return compare(
-        lambda: ours.decode(ids), lambda: peer.decode(ids), work=len(ids), unit="tokens/s", rounds=rounds
-    )
 
 
 def head_quality(full: bool) -> Iterator[Claim]:
@@ -154,7 +113,7 @@ def prefill(full: bool) -> Iterator[Claim]:
 
     prompt = [(7919 * i) % 40000 + 100 for i in range(512)]
     rates = {}
-    for name, file in _files("w8").items():
+    for name, file in llama_peer.four_bit_files("w8").items():
         peer = llama_peer.LlamaDecoder(name, file, 2, CONTEXT)
         times = []
         for _ in range(3):
@@ -164,7 +123,7 @@ def prefill(full: bool) -> Iterator[Claim]:
         peer.close()
         rates[name] = min(times)
     name = min(rates, key=lambda key: rates[key])
-    peer = llama_peer.LlamaDecoder(name, _files("w8")[name], 2, CONTEXT)
+    peer = llama_peer.LlamaDecoder(name, llama_peer.four_bit_files("w8")[name], 2, CONTEXT)
     for variant, (recipe, _, _) in VARIANTS.items():
         ours = OurDecoder(str(compressed(recipe, head="w8")[0]), 2)
         race = compare(
@@ -186,16 +145,15 @@ def prefill(full: bool) -> Iterator[Claim]:
 
 def bandwidth(full: bool) -> Iterator[Claim]:
     """Weight bytes a second while decoding, as a share of what the machine reads from memory at most."""
-    ids = [(7919 * i) % 40000 + 100 for i in range(TOKENS)]
     for variant, (recipe, _, _) in VARIANTS.items():
         ours = OurDecoder(str(compressed(recipe, head="w8")[0]), 2)
         limits, rates = [], []
         for _ in range(7):
             limits.append(max(read_bandwidth(1), read_bandwidth(2)))
-            ours.prefill(list(range(1000, 1000 + PROMPT)))
+            ours.prefill(PROMPT)
             start = time.perf_counter()
-            ours.decode(ids)
-            rates.append(len(ids) * ours.bytes_per_token / (time.perf_counter() - start) / 1e9)
+            ours.decode(IDS)
+            rates.append(len(IDS) * ours.bytes_per_token / (time.perf_counter() - start) / 1e9)
         limit, rate = statistics.median(limits), statistics.median(rates)
         yield Claim(
             f"{variant}, 8-bit head: share of the memory bandwidth, decode, quiet",
@@ -256,6 +214,7 @@ if __name__ == "__main__":
             "balance": balance,
             "quality": quality,
             "first-blocks": first_blocks,
+            "budgets": budgets,
         },
         packages=["llama-cpp-python", "onnxruntime", "torch"],
     )

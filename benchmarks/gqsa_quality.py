@@ -45,17 +45,21 @@ def variants() -> dict[str, Recipe]:
     two_bits = {f"w2-g{group}": load_recipe(f"w2-g{group}") for group in (16, 32)}
     pattern = NMQuant(2, 4, bits=4, group=16)
     base = "gqsa-w4s50"
-    return shipped | two_bits | {
-        "w2-g32-w4": dataclasses.replace(two_bits["w2-g32"], head="w4"),
-        "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits["w2-g16"].rule(""), False),
-        "2of4-w4": like(base, "2of4-w4", Rule(pattern), True),
-        "2of4-w4-sparsegpt": like(base, "2of4-w4-sparsegpt", Rule(pattern), False),
-        "2of4-w4-wanda": like(base, "2of4-w4-wanda", Rule(pattern, metric="diagonal"), False),
-        "gqsa-w4s50-oneshot": like(base, "gqsa-w4s50-oneshot", load_recipe(base).rule(""), False),
-        "gqsa-w4s20-oneshot": like(
-            "gqsa-w4s20", "gqsa-w4s20-oneshot", load_recipe("gqsa-w4s20").rule(""), False
-        ),
-    }
+    return (
+        shipped
+        | two_bits
+        | {
+            "w2-g32-w4": dataclasses.replace(two_bits["w2-g32"], head="w4"),
+            "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits["w2-g16"].rule(""), False),
+            "2of4-w4": like(base, "2of4-w4", Rule(pattern), True),
+            "2of4-w4-sparsegpt": like(base, "2of4-w4-sparsegpt", Rule(pattern), False),
+            "2of4-w4-wanda": like(base, "2of4-w4-wanda", Rule(pattern, metric="diagonal"), False),
+            "gqsa-w4s50-oneshot": like(base, "gqsa-w4s50-oneshot", load_recipe(base).rule(""), False),
+            "gqsa-w4s20-oneshot": like(
+                "gqsa-w4s20", "gqsa-w4s20-oneshot", load_recipe("gqsa-w4s20").rule(""), False
+            ),
+        }
+    )
 
 
 def summary_of(name: str) -> Path:

@@ -41,6 +41,14 @@ def requantized(name: str, *, pure: bool = False) -> Path:
     return target
 
 
+def four_bit_files(head: str) -> dict[str, Path]:
+    """The files of :data:`FORMATS` and the bundled one; with head "w4" those with embedding and head in 4 bits."""
+    if head == "w4":
+        return {"Q4_0 --pure": requantized("Q4_0", pure=True)}
+    files = {"Q4_1 (as shipped)": bundled_model()}
+    return files | {name: requantized(name) for name in FORMATS}
+
+
 class LlamaDecoder:
     """One model at one thread count; ``decode`` feeds tokens one by one, as generation does."""
 

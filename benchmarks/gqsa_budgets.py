@@ -1,0 +1,146 @@
+"""The smallest and fastest model within 5, 10 and 25 % of the base model's perplexity, against llama.cpp's 4 bits.
+
+Both sides bring the models that they have; those whose loss is within the budget compete, with the smallest file and
+with the fastest. Losses are paired with the base model window by window: llama.cpp's files dequantised in float32, ours
+in our engine as it decodes (int8 activations). One half of the windows chooses, the other is reported. Because ours
+are trained on the valid split of the same source, their loss on a text of another kind stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.decoding import CONTEXT, IDS, PROMPT, OurDecoder, decode_race
+from benchmarks.gqsa_quality import made, summary_of
+from benchmarks.harness import Claim
+
+BUDGETS = (5, 10, 25)
+OURS = ("w2-g32-w4", "w2-g32", "w2-g16", "gqsa-w4s50", "gqsa-w4s30", "gqsa-w4s20")
+WINDOW, WINDOWS = 256, 48
+
+
+class Model(NamedTuple):
+    """One model on disk: where, its bytes, and its losses over the base model's, window by window."""
+
+    name: str
+    path: Path
+    nbytes: int
+    excess: np.ndarray
+    elsewhere: np.ndarray
+
+    def loss(self, half: int) -> float:
+        """Percent of perplexity lost on one half of the windows."""
+        return _percent(self.excess[half::2])
+
+
+def _percent(excess: np.ndarray) -> float:
+    return 100 * math.expm1(float(excess.mean()))
+
+
+def budgets(full: bool) -> Iterator[Claim]:
+    """Size and speed at each budget."""
+    from benchmarks import llama_peer
+
+    ours, theirs = _ours(full), _theirs()
+    if not ours:
+        return
+    for budget in BUDGETS:
+        small, rival = _smallest(ours, budget), _smallest(theirs, budget)
+        yield Claim(
+            f"Smallest model within {budget} % of the perplexity: its files",
+            "< 1x",
+            small.nbytes / 1e6,
+            "MB",
+            rival.nbytes / 1e6,
+            f"llama.cpp, {rival.name}",
+            note=_about(small, rival),
+        )
+        fitting = {m.name: m.path for m in theirs if m.loss(0) <= budget}
+        peer = llama_peer.fastest(fitting, PROMPT, IDS, CONTEXT)
+        fast, race = max(
+            ((m, decode_race(OurDecoder(str(m.path), 2), peer, 7)) for m in ours if m.loss(0) <= budget),
+            key=lambda found: found[1].ratio,
+        )
+        rival = next(m for m in theirs if f" {m.name}," in peer.name)
+        yield Claim.from_race(
+            f"Fastest model within {budget} % of the perplexity: decode",
+            "> 1x",
+            race,
+            peer_name=peer.name,
+            note=f"{_about(fast, rival)}; ours with 2 threads, interleaved",
+        )
+        peer.close()
+
+
+def _smallest(models: list[Model], budget: float) -> Model:
+    return min((m for m in models if m.loss(0) <= budget), key=lambda m: m.nbytes)
+
+
+def _about(ours: Model, theirs: Model) -> str:
+    error = 100 * ours.excess[1::2].std(ddof=1) / math.sqrt(len(ours.excess) // 2)
+    return (
+        f"ours {ours.name}, {ours.loss(1):+.1f} % (standard error {error:.1f}); theirs {theirs.name}, "
+        f"{theirs.loss(1):+.1f} %; {WINDOWS // 2} windows of {WINDOW} of WikiText-2 test, others chose; on the State "
+        f"of the Union addresses ours {_percent(ours.elsewhere):+.1f} %, theirs {_percent(theirs.elsewhere):+.1f} %"
+    )
+
+
+def _ours(full: bool) -> list[Model]:
+    from gossamer.engine import Engine
+
+    found = []
+    for name in OURS:
+        if made(name, full) is None:
+            continue
+        path = summary_of(name).with_suffix("")
+        nbytes = sum(file.stat().st_size for file in path.iterdir())
+        found.append(Model(name, path, nbytes, *_excess(Engine.load(path, threads=2))))
+        print(f"  {name}: {nbytes / 1e6:.1f} MB, {found[-1].loss(1):+.1f} %", flush=True)
+    return found
+
+
+def _theirs() -> list[Model]:
+    from benchmarks import llama_peer
+
+    found = []
+    for name, path in (llama_peer.four_bit_files("w8") | llama_peer.four_bit_files("w4")).items():
+        found.append(Model(name, path, path.stat().st_size, *_excess(_exact(path))))
+        print(f"  {name}: {found[-1].nbytes / 1e6:.1f} MB, {found[-1].loss(1):+.1f} %", flush=True)
+    return found
+
+
+def _excess(engine: Any) -> list[np.ndarray]:
+    return [own - base for own, base in zip(_losses(engine), _base(), strict=True)]
+
+
+@cache
+def _base() -> list[np.ndarray]:
+    from benchmarks import llama_peer
+
+    return _losses(_exact(llama_peer.bundled_model()))
+
+
+def _exact(path: Path) -> Any:
+    """A GGUF file dequantised to float32, in our engine."""
+    from gossamer.compress import load_model
+    from gossamer.compress.report.tour import base_artifact
+    from gossamer.engine import Engine
+
+    return Engine(base_artifact(load_model(path)), threads=2, act="fp32")
+
+
+def _losses(engine: Any) -> list[np.ndarray]:
+    """Negative log-likelihood of each window of WikiText-2 test, and of a text that nothing was fitted to."""
+    from gossamer.datasets import load_sotu, load_wikitext2
+
+    texts = ((load_wikitext2("test"), WINDOWS), (load_sotu(), WINDOWS // 2))
+    return [
+        np.array(engine.perplexity(text, window=WINDOW, windows=windows).window_nll)
+        for text, windows in texts
+    ]
