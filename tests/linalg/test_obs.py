@@ -5,6 +5,7 @@ import pytest
 from tests.linalg.random_layers import damped, error, layer
 
 from gossamer._core.errors import ArgumentError
+from gossamer.linalg.nearest import inverse
 from gossamer.linalg.nearest.inverse import inverse_diagonal, inverse_factor
 from gossamer.linalg.nearest.obs import sweep
 from gossamer.linalg.nearest.selection import keep_nm, rationed
@@ -44,6 +45,28 @@ def test_the_factor_is_the_upper_cholesky_factor_of_the_damped_inverse(K):
     np.testing.assert_array_equal(U, np.triu(U))
     np.testing.assert_allclose(inverse_diagonal(H), np.diag(np.linalg.inv(damped(H))))
     assert not dead.any()
+
+
+def test_a_factor_is_remembered_by_content_and_cannot_be_changed():
+    X = np.random.default_rng(5).standard_normal((50, 12))
+    H = X.T @ X / 50
+    first = inverse_factor(H)
+    assert inverse_factor(H.copy())[0] is first[0]
+    H[0, 0] *= 2
+    assert inverse_factor(H)[0] is not first[0]
+    assert inverse_factor(H.astype(np.float32))[0] is not inverse_factor(H)[0]
+    assert inverse_factor(H, 0.1)[0] is not inverse_factor(H)[0]
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][0, 0] = 0
+
+
+def test_only_64_mebibytes_of_factors_are_remembered(monkeypatch):
+    monkeypatch.setattr(inverse, "_REMEMBERED", 3 * 8 * 12 * 12)
+    metrics = [np.diag(np.arange(1.0, 13) + i) for i in range(4)]
+    found = [inverse_factor(H)[0] for H in metrics]
+    assert inverse_factor(metrics[0])[0] is not found[0]
+    assert inverse_factor(metrics[3])[0] is found[3]
+
 
 
 @pytest.mark.parametrize("pruned", [1, 3, 5])
