@@ -66,8 +66,8 @@ def _decode(full: bool, head: str, state: str) -> Iterator[Claim]:
         )
         if state != "quiet":
             note += (
-                "; where short of it: one thread is limited by arithmetic, not by bytes, and a second one, on "
-                "the taken core, brings nothing yet"
+                "; with one thread the peer does not notice the other process, so that our ratio on the quiet machine "
+                "bounds this one"
             )
         title = f"{name}, {head[1]}-bit head: decode, {state}"
         paper = PAPER if "pruned" in name else ""
