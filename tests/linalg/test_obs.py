@@ -68,7 +68,6 @@ def test_only_64_mebibytes_of_factors_are_remembered(monkeypatch):
     assert inverse_factor(metrics[3])[0] is found[3]
 
 
-
 @pytest.mark.parametrize("pruned", [1, 3, 5])
 def test_losing_leading_columns_leaves_the_exact_least_squares_solution(pruned):
     W, H = layer(4, 9)
