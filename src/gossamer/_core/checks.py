@@ -52,11 +52,13 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     return value
 
 
-def check_array(name: str, value: Any, *, ndim: int | tuple[int, ...], finite: bool = True) -> Any:
-    """Return ``value`` as a real floating NumPy array or torch tensor of the given rank.
+def check_array(
+    name: str, value: Any, *, ndim: int | tuple[int, ...], finite: bool = True, real: bool = True
+) -> Any:
+    """Return ``value`` as a floating NumPy array or torch tensor of the given rank.
 
     Integers become float64. Torch tensors stay torch tensors. NaN and infinity are refused when
-    ``finite``; complex input is always refused.
+    ``finite``, complex input when ``real``.
     """
     ranks = (ndim,) if isinstance(ndim, int) else ndim
     if is_torch(value):
@@ -73,7 +75,7 @@ def check_array(name: str, value: Any, *, ndim: int | tuple[int, ...], finite: b
         complex_input = np.iscomplexobj(array)
         if not complex_input and not np.issubdtype(array.dtype, np.floating):
             array = array.astype(np.float64)
-    if complex_input:
+    if complex_input and real:
         raise ArgumentError(f"{name} is complex: expected real numbers")
     if array.ndim not in ranks:
         wanted = " or ".join(f"{rank}-D" for rank in ranks)

@@ -41,7 +41,10 @@ def weighted_error(W: Array, W_hat: Array, metric: np.ndarray | None = None) -> 
     float
         The squared error.
     """
-    error = to_numpy(W).astype(np.float64) - to_numpy(W_hat)
+    exact = to_numpy(W)
+    error = exact.astype(np.result_type(exact.dtype, np.float64)) - to_numpy(W_hat)
+    if np.iscomplexobj(error):  # a real metric keeps the two parts apart
+        error = np.concatenate([error.real, error.imag])
     if metric is None:
         return float((error**2).sum())
     weight = metric.astype(np.float64)

@@ -117,6 +117,13 @@ class StructuredMatrix(ABC):
         """``y += A @ x`` in place: what a sum calls for all its terms but the first."""
         y += self._multiply(x)
 
+    def _multiply_by_parts(self, x: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """``A @ x`` or ``A.T @ x`` where ``x`` may be complex though A is real: then one product for each part."""
+        multiply = self._multiply_transposed if transposed else self._multiply
+        if self.is_complex or not np.iscomplexobj(x):
+            return multiply(x)
+        return multiply(np.ascontiguousarray(x.real)) + 1j * multiply(np.ascontiguousarray(x.imag))
+
     def _transposed(self) -> StructuredMatrix:
         """The transpose; a family that is closed under transposition returns a member of its own."""
         from gossamer.linalg.arithmetic import TransposedMatrix
@@ -159,6 +166,11 @@ class StructuredMatrix(ABC):
         return 8 * self.nbytes / max(self.shape[0] * self.shape[1], 1)
 
     @property
+    def is_complex(self) -> bool:
+        """Whether entries are complex; only such a matrix takes complex inputs."""
+        return False
+
+    @property
     def is_torch(self) -> bool:
         """Whether the factors are torch tensors."""
         return any(is_torch(factor) for factor in self.factors.values())
@@ -167,6 +179,15 @@ class StructuredMatrix(ABC):
     def T(self) -> StructuredMatrix:
         """The transpose, sharing the factors."""
         return self if "symmetric" in self.tags else self._transposed()
+
+    @property
+    def H(self) -> StructuredMatrix:
+        """The conjugate transpose, sharing the factors; the transpose of a real matrix."""
+        return self.conj().T
+
+    def conj(self) -> StructuredMatrix:
+        """The complex conjugate; a real matrix is its own."""
+        return self
 
     @property
     def tags(self) -> frozenset[str]:
@@ -224,7 +245,7 @@ class StructuredMatrix(ABC):
             from gossamer.linalg.arithmetic import ProductMatrix
 
             return ProductMatrix.of(self, x)
-        x = check_array("x", x.toarray() if scipy.sparse.issparse(x) else x, ndim=(1, 2), finite=False)
+        x = self._operand(x)
         if x.shape[0] != self.shape[1]:
             raise ShapeError(
                 f"x has shape {tuple(x.shape)}: expected {self.shape[1]} rows to fit A{self.shape}"
@@ -234,7 +255,7 @@ class StructuredMatrix(ABC):
         return y[:, 0] if x.ndim == 1 else y
 
     def __rmatmul__(self, x: Any) -> Any:
-        x = check_array("x", x.toarray() if scipy.sparse.issparse(x) else x, ndim=(1, 2), finite=False)
+        x = self._operand(x)
         return self.T @ x if x.ndim == 1 else (self.T @ x.T).T
 
     def __add__(self, other: Any) -> StructuredMatrix:
@@ -257,6 +278,10 @@ class StructuredMatrix(ABC):
 
     def __neg__(self) -> StructuredMatrix:
         return self * -1.0
+
+    def _operand(self, x: Any) -> Array:
+        dense = x.toarray() if scipy.sparse.issparse(x) else x
+        return check_array("x", dense, ndim=(1, 2), finite=False, real=not self.is_complex)
 
     def _product(self, x: Array) -> Array:
         if is_torch(x):
@@ -283,12 +308,12 @@ class StructuredMatrix(ABC):
         return self @ x
 
     def rmatvec(self, y: Array) -> Array:
-        """``A.T @ y`` for one vector of shape (O,) or (O, 1)."""
-        return self.T @ y
+        """``A.H @ y`` for one vector of shape (O,) or (O, 1)."""
+        return self.H @ y
 
     def rmatmat(self, y: Array) -> Array:
-        """``A.T @ y`` for a matrix of shape (O, N)."""
-        return self.T @ y
+        """``A.H @ y`` for a matrix of shape (O, N)."""
+        return self.H @ y
 
     def __repr__(self) -> str:
         size = f"{self.dtype}, {self.bits_per_weight:.3g} bits a weight"

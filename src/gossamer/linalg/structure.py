@@ -72,13 +72,13 @@ class Structure(ABC):
             W = W.to_dense()
         elif scipy.sparse.issparse(W):
             W = W.toarray()
-        checked = check_array("W", W, ndim=2)
+        checked = check_array("W", W, ndim=2, real=not self.is_complex)
         array = to_numpy(checked)
-        if array.dtype not in (np.float32, np.float64):
+        if array.dtype.name not in ("float32", "float64", "complex64", "complex128"):
             array = array.astype(np.float32)
         if not array.size:
             raise ShapeError(f"W has shape {array.shape}: expected at least one row and one column")
-        member = self._project(array, check_metric(metric, array.shape[1], array.dtype))
+        member = self._project(array, check_metric(metric, array.shape[1], array.real.dtype))
         return member.torch() if is_torch(checked) else member
 
     @abstractmethod
@@ -95,6 +95,11 @@ class Structure(ABC):
         The contracts in :mod:`gossamer.testing` hold a family to what it declares here.
         """
         return frozenset()
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether members are complex; only such a family takes complex matrices."""
+        return False
 
     @property
     def T(self) -> Structure:

@@ -65,6 +65,17 @@ class CompoundMatrix(StructuredMatrix):
         return (*names, *self.own_factors)
 
     @property
+    def is_complex(self) -> bool:
+        return any(part.is_complex for part in self.parts)
+
+    def conj(self) -> StructuredMatrix:
+        if not self.is_complex:
+            return self
+        parts = [part.conj() for part in self.parts]
+        own = {name: self.factors[name] for name in self.own_factors}
+        return self._from_parts(self.structure, self.shape, parts, own)
+
+    @property
     def dtype(self) -> np.dtype:
         return np.result_type(*(part.dtype for part in self.parts))
 

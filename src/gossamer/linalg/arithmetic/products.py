@@ -46,19 +46,21 @@ class ProductMatrix(CompoundMatrix):
         result = self.parts[-1]._dense()
         for part in reversed(self.parts[:-1]):
             if is_torch(result):
-                result = part._multiply_torch(result)
+                from gossamer.linalg.autograd import product
+
+                result = product(part, result)
             else:
-                result = part._multiply(result.astype(self.dtype, copy=False))
+                result = part._multiply_by_parts(result.astype(self.dtype, copy=False))
         return result if is_torch(result) else result.astype(self.dtype, copy=False)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         for part in reversed(self.parts):
-            x = part._multiply(x)
+            x = part._multiply_by_parts(x)
         return x
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
         for part in self.parts:
-            y = part._multiply_transposed(y)
+            y = part._multiply_by_parts(y, transposed=True)
         return y
 
     def _multiply_torch(self, x: Any) -> Any:

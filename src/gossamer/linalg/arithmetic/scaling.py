@@ -30,10 +30,10 @@ class ScaledMatrix(CompoundMatrix):
             A = A.torch()
             import torch
 
-            dtype = torch.float64 if A.dtype == np.float64 else torch.float32
+            dtype = torch.float64 if A.dtype in (np.float64, np.complex128) else torch.float32
             scale = (value if is_torch(value) else torch.as_tensor(value)).to(dtype).reshape(1)
         else:
-            scale = value.astype(A.dtype).reshape(1)
+            scale = value.astype(np.empty(0, A.dtype).real.dtype).reshape(1)
         if isinstance(A, ScaledMatrix):
             scale, A = A.factors["scale"] * scale, A.parts[0]
         return cls._from_parts(Scaled(A.structure), A.shape, (A,), {"scale": scale})

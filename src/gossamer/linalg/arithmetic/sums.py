@@ -50,6 +50,8 @@ class SumMatrix(CompoundMatrix):
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         first, *rest = self.parts
+        if self.is_complex:
+            return sum((part._multiply_by_parts(x) for part in rest), first._multiply_by_parts(x))
         if first.fuses_low_rank:
             for i, part in enumerate(rest):
                 factors = low_rank_factors(part, x.shape[1])
@@ -64,9 +66,8 @@ class SumMatrix(CompoundMatrix):
         return y
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
-        return sum(
-            (part._multiply_transposed(y) for part in self.parts[1:]), self.parts[0]._multiply_transposed(y)
-        )
+        first, *rest = (part._multiply_by_parts(y, transposed=True) for part in self.parts)
+        return sum(rest, first)
 
     def _multiply_torch(self, x: Any) -> Any:
         from gossamer.linalg.autograd import product
