@@ -14,6 +14,7 @@ from gossamer.cli import (
     demo,
     doctor,
     evaluate,
+    explain,
     export,
     generate,
     info,
@@ -68,7 +69,20 @@ def _options(
     pass
 
 
-for module in (compress, generate, evaluate, info, bench, export, demo, recipes, systems, doctor, spgemm):
+for module in (
+    compress,
+    generate,
+    evaluate,
+    info,
+    bench,
+    export,
+    explain,
+    demo,
+    recipes,
+    systems,
+    doctor,
+    spgemm,
+):
     app.command(name=module.NAME)(module.run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import fields
 from typing import Any
 
 import gossamer.linalg as linalg
@@ -39,6 +40,30 @@ def parse_structure(text: str) -> Structure:
     if not isinstance(value, Structure):
         raise ArgumentError(f"structure={text!r}: expected a family, got {value!r}")
     return value
+
+
+def format_structure(structure: Structure) -> str:
+    """The expression that :func:`parse_structure` reads back, without what is the default.
+
+    Parameters
+    ----------
+    structure : Structure
+        A family, or a sum or product of families.
+
+    Examples
+    --------
+    >>> from gossamer.linalg import GroupQuant, LowRank, format_structure
+    >>> format_structure(GroupQuant(bits=3) + LowRank(32))
+    'GroupQuant(bits=3) + LowRank(rank=32)'
+    """
+    if isinstance(structure, linalg.Sum):
+        return " + ".join(map(format_structure, structure.terms))
+    given = [
+        f"{field.name}={value!r}"
+        for field in fields(structure)
+        if (value := getattr(structure, field.name)) != field.default
+    ]
+    return f"{type(structure).__name__}({', '.join(given)})"
 
 
 def _build(node: ast.AST, text: str) -> Any:

@@ -10,7 +10,8 @@ from gossamer._core.errors import UnsupportedError
 
 # Results live in rooms above this one, so they are known here by name; drawers are loaded when needed.
 _DRAWERS: dict[str, str | Callable[..., Any]] = {
-    "CompressResult": "gossamer.plots.compression:draw_compression"
+    "CompressResult": "gossamer.plots.compression:draw_compression",
+    "Explanation": "gossamer.plots.explanation:draw_explanation",
 }
 
 

@@ -18,8 +18,7 @@ def nearest_kronecker(W: np.ndarray, left: Shape, right: Shape) -> tuple[np.ndar
     ----------
     Van Loan and Pitsianis, "Approximation with Kronecker products", 1993.
     """
-    blocks = _blocks(W.astype(np.float64), left, right).transpose(0, 2, 1, 3)
-    rearranged = blocks.reshape(left[0] * left[1], right[0] * right[1])
+    rearranged = rearrange(W.astype(np.float64), left, right)
     wide = rearranged.shape[0] <= rearranged.shape[1]
     matrix = rearranged if wide else rearranged.T
     top = len(matrix) - 1
@@ -30,6 +29,12 @@ def nearest_kronecker(W: np.ndarray, left: Shape, right: Shape) -> tuple[np.ndar
         vector, other = vector * balance, other / balance
     a, b = (vector, other) if wide else (other, vector)
     return a.reshape(left), b.reshape(right)
+
+
+def rearrange(W: np.ndarray, left: Shape, right: Shape) -> np.ndarray:
+    """The matrix whose row (i, j) is the block (i, j) of ``W``, flat: ``A kron B`` becomes of rank one."""
+    blocks = _blocks(W, left, right).transpose(0, 2, 1, 3)
+    return blocks.reshape(left[0] * left[1], right[0] * right[1])
 
 
 def left_target(

@@ -1,0 +1,143 @@
+"""The families that a matrix can be held against, each with its largest member within a budget of bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from gossamer.linalg.nearest.kronecker import rearrange
+from gossamer.linalg.structure import Structure
+from gossamer.linalg.structures.block import Block
+from gossamer.linalg.structures.block_diagonal import BlockDiagonal
+from gossamer.linalg.structures.dense import Dense
+from gossamer.linalg.structures.diagonal import Diagonal
+from gossamer.linalg.structures.group_quant import GroupQuant
+from gossamer.linalg.structures.group_sparse_quant import GroupSparseQuant
+from gossamer.linalg.structures.kronecker import Kronecker
+from gossamer.linalg.structures.low_rank import LowRank
+from gossamer.linalg.structures.nm import NM
+from gossamer.linalg.structures.nm_quant import NMQuant
+from gossamer.linalg.structures.permutation import Permutation
+from gossamer.linalg.structures.unstructured import Unstructured
+
+Shape = tuple[int, int]
+Choice = Callable[[np.ndarray, float], Structure | None]
+"""Takes the matrix and a number of bits an entry; None where the family has no member that small."""
+
+_DENSITIES = [float(d) for d in np.geomspace(1 / 512, 1, 64)]
+
+
+def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[tuple[str, Structure]]:
+    """Every family with the members that are worth a projection, each once, the smallest first.
+
+    Parameters
+    ----------
+    W : ndarray, shape (O, K)
+        The matrix.
+    budgets : iterable of float
+        Bits an entry. Each family takes part with its largest member within each of them, and with the one of the very
+        rank or number of non-zeros that ``W`` has.
+    """
+    limits = sorted(budgets)
+    own = _own_sizes(W)
+    for name, choose in FAMILIES.items():
+        members = [*own.get(name, ()), *(choose(W, bits) for bits in limits)]
+        yield from ((name, member) for member in dict.fromkeys(members) if member is not None)
+
+
+def _largest(ladder: Callable[[Shape], Iterable[Structure]]) -> Choice:
+    """The last of a ladder, which goes up, that fits."""
+
+    def choose(W: np.ndarray, bits: float) -> Structure | None:
+        fitting = [member for member in ladder(W.shape) if member.bits_per_weight(W.shape) <= bits]
+        return fitting[-1] if fitting else None
+
+    return choose
+
+
+def _by_density(make: Callable[[float], Structure]) -> Choice:
+    return _largest(lambda shape: map(make, _DENSITIES))
+
+
+def _patterns(shape: Shape) -> list[Structure]:
+    return sorted((NM(n, m) for m in (4, 8, 16) for n in range(1, m)), key=lambda p: p.bits_per_weight(shape))
+
+
+def _sparse_and_low_rank(shape: Shape) -> Iterator[Structure]:
+    """Half of the bytes each."""
+    one = LowRank(1).bits_per_weight(shape)
+    for density in _DENSITIES:
+        rank = round(Unstructured(density).bits_per_weight(shape) / one)
+        if 1 <= rank <= min(shape) // 2:
+            yield Unstructured(density) + LowRank(rank)
+
+
+def _quantised_and_low_rank(shape: Shape) -> Iterator[Structure]:
+    """An eighth of the bytes, about, for the low-rank term."""
+    for bits in (2, 3, 4, 8):
+        coded = GroupQuant(bits, 32)
+        one = LowRank(1, "bfloat16").bits_per_weight(shape)
+        rank = max(1, round(coded.bits_per_weight(shape) / 8 / one))
+        yield coded + LowRank(rank, "bfloat16")
+
+
+def _block_diagonal(shape: Shape) -> Iterator[Structure]:
+    counts = range(min(shape), 1, -1)
+    return (BlockDiagonal(b) for b in counts if not (shape[0] % b or shape[1] % b))
+
+
+def _kronecker(W: np.ndarray, bits: float) -> Structure | None:
+    """Of all shapes of the factors in the upper half of the budget the one that one power step finds best."""
+    divisors = [[d for d in range(1, size + 1) if size % d == 0] for size in W.shape]
+    shapes = [((a, b), (W.shape[0] // a, W.shape[1] // b)) for a in divisors[0] for b in divisors[1]]
+    members = [
+        Kronecker(left, right) for left, right in shapes if W.size not in (np.prod(left), np.prod(right))
+    ]
+    fitting = [member for member in members if bits / 2 < member.bits_per_weight(W.shape) <= bits]
+    return max(fitting, key=lambda member: _captured(W, member), default=None)
+
+
+def _captured(W: np.ndarray, member: Kronecker) -> float:
+    """Energy along the singular vector of the rearranged matrix, after one step from its largest row."""
+    R = rearrange(W, member.left_shape, member.right_shape)
+    largest = R[np.argmax(np.einsum("ij,ij->i", R, R))]
+    left = R @ largest
+    return float(np.square(left @ R).sum() / max(np.square(left).sum(), 1e-30))
+
+
+def _own_sizes(W: np.ndarray) -> dict[str, list[Structure]]:
+    """Members of exactly the rank and the non-zeros that the matrix has, where it has few."""
+    found: dict[str, list[Structure]] = {}
+    rank = int(np.linalg.matrix_rank(W))
+    if 0 < rank < min(W.shape) / 2:
+        found["low rank"] = [LowRank(rank)]
+    density = np.count_nonzero(W) / W.size
+    if 0 < density < 0.75:
+        found["unstructured"] = [Unstructured(density)]
+    return found
+
+
+def _square(structure: Structure) -> Choice:
+    """Families without a size of their own: whatever the budget is."""
+    return lambda W, bits: structure if W.shape[0] == W.shape[1] else None
+
+
+FAMILIES: dict[str, Choice] = {
+    "dense": _largest(lambda shape: [Dense("bfloat16")]),
+    "quantised": _largest(lambda shape: [GroupQuant(bits, 32) for bits in (2, 3, 4, 8)]),
+    "unstructured": _by_density(Unstructured),
+    "N:M": _largest(_patterns),
+    "N:M, 4 bits": _largest(lambda shape: [NMQuant(1, 4, 4, 16), NMQuant(2, 4, 4, 16)]),
+    "groups of 16": _by_density(lambda d: Block((1, 16), d)),
+    "groups of 16, 4 bits": _by_density(lambda d: GroupSparseQuant(4, 16, d)),
+    "blocks of 16 x 16": _by_density(lambda d: Block((16, 16), d)),
+    "low rank": _largest(lambda shape: map(LowRank, range(1, min(shape) // 2 + 1))),
+    "sparse + low rank": _largest(_sparse_and_low_rank),
+    "quantised + low rank": _largest(_quantised_and_low_rank),
+    "Kronecker": _kronecker,
+    "diagonal": _square(Diagonal()),
+    "permutation": _square(Permutation()),
+    "block-diagonal": _largest(_block_diagonal),
+}
+"""How each family chooses its member."""
