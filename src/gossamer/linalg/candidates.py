@@ -22,8 +22,8 @@ from gossamer.linalg.structures.permutation import Permutation
 from gossamer.linalg.structures.unstructured import Unstructured
 
 Shape = tuple[int, int]
-Choice = Callable[[np.ndarray, float], Structure | None]
-"""Takes the matrix and a number of bits an entry; None where the family has no member that small."""
+Choice = Callable[[Shape, float], Structure | None]
+"""Takes the shape and a number of bits an entry; None where the family has no member that small."""
 
 _DENSITIES = [float(d) for d in np.geomspace(1 / 512, 1, 64)]
 
@@ -36,21 +36,24 @@ def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[tuple[str, S
     W : ndarray, shape (O, K)
         The matrix.
     budgets : iterable of float
-        Bits an entry. Each family takes part with its largest member within each of them, and with the one of the very
-        rank or number of non-zeros that ``W`` has.
+        Bits an entry. Each family takes part with its largest member within each of them; below the largest of them
+        also with that of the very rank or number of non-zeros that ``W`` has, and with the Kronecker products whose
+        shapes suit it best.
     """
     limits = sorted(budgets)
     own = _own_sizes(W)
     for name, choose in FAMILIES.items():
-        members = [*own.get(name, ()), *(choose(W, bits) for bits in limits)]
-        yield from ((name, member) for member in dict.fromkeys(members) if member is not None)
+        members = [*own.get(name, ()), *(choose(W.shape, bits) for bits in limits)]
+        for member in dict.fromkeys(members):
+            if member is not None and member.bits_per_weight(W.shape) <= limits[-1]:
+                yield name, member
 
 
 def _largest(ladder: Callable[[Shape], Iterable[Structure]]) -> Choice:
     """The last of a ladder, which goes up, that fits."""
 
-    def choose(W: np.ndarray, bits: float) -> Structure | None:
-        fitting = [member for member in ladder(W.shape) if member.bits_per_weight(W.shape) <= bits]
+    def choose(shape: Shape, bits: float) -> Structure | None:
+        fitting = [member for member in ladder(shape) if member.bits_per_weight(shape) <= bits]
         return fitting[-1] if fitting else None
 
     return choose
@@ -87,15 +90,20 @@ def _block_diagonal(shape: Shape) -> Iterator[Structure]:
     return (BlockDiagonal(b) for b in counts if not (shape[0] % b or shape[1] % b))
 
 
-def _kronecker(W: np.ndarray, bits: float) -> Structure | None:
-    """Of all shapes of the factors in the upper half of the budget the one that one power step finds best."""
-    divisors = [[d for d in range(1, size + 1) if size % d == 0] for size in W.shape]
-    shapes = [((a, b), (W.shape[0] // a, W.shape[1] // b)) for a in divisors[0] for b in divisors[1]]
-    members = [
-        Kronecker(left, right) for left, right in shapes if W.size not in (np.prod(left), np.prod(right))
-    ]
-    fitting = [member for member in members if bits / 2 < member.bits_per_weight(W.shape) <= bits]
-    return max(fitting, key=lambda member: _captured(W, member), default=None)
+def _kronecker(W: np.ndarray) -> list[Structure]:
+    """Of all shapes of the factors, by octaves of size, the one that one power step finds best."""
+    rows, columns = ([d for d in range(1, size + 1) if size % d == 0] for size in W.shape)
+    shapes = [((a, b), (W.shape[0] // a, W.shape[1] // b)) for a in rows for b in columns]
+    best: dict[int, tuple[float, Structure]] = {}
+    for left, right in shapes:
+        if W.size in (np.prod(left), np.prod(right)):
+            continue  # one factor is a number, the other one the matrix
+        member = Kronecker(left, right)
+        octave = int(np.floor(np.log2(member.bits_per_weight(W.shape))))
+        captured = _captured(W, member)
+        if octave not in best or captured > best[octave][0]:
+            best[octave] = captured, member
+    return [best[octave][1] for octave in sorted(best)]
 
 
 def _captured(W: np.ndarray, member: Kronecker) -> float:
@@ -112,15 +120,16 @@ def _own_sizes(W: np.ndarray) -> dict[str, list[Structure]]:
     rank = int(np.linalg.matrix_rank(W))
     if 0 < rank < min(W.shape) / 2:
         found["low rank"] = [LowRank(rank)]
-    density = np.count_nonzero(W) / W.size
+    density = int(np.count_nonzero(W)) / W.size
     if 0 < density < 0.75:
         found["unstructured"] = [Unstructured(density)]
+    found["Kronecker"] = _kronecker(W)
     return found
 
 
 def _square(structure: Structure) -> Choice:
     """Families without a size of their own: whatever the budget is."""
-    return lambda W, bits: structure if W.shape[0] == W.shape[1] else None
+    return lambda shape, bits: structure if shape[0] == shape[1] else None
 
 
 FAMILIES: dict[str, Choice] = {
@@ -135,7 +144,7 @@ FAMILIES: dict[str, Choice] = {
     "low rank": _largest(lambda shape: map(LowRank, range(1, min(shape) // 2 + 1))),
     "sparse + low rank": _largest(_sparse_and_low_rank),
     "quantised + low rank": _largest(_quantised_and_low_rank),
-    "Kronecker": _kronecker,
+    "Kronecker": lambda shape, bits: None,  # its shapes depend on the matrix, see _own_sizes
     "diagonal": _square(Diagonal()),
     "permutation": _square(Permutation()),
     "block-diagonal": _largest(_block_diagonal),

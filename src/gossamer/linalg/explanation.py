@@ -125,7 +125,7 @@ def explain(
     families: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    r"""Project a matrix onto each family at equal bytes: which structure does it have?
+    r"""Find which structure a matrix has: project it onto each family at equal bytes.
 
     For every budget of bits an entry the largest member of each family that fits is found by ``project``, and its
     relative error :math:`\sqrt{\mathrm{tr}(E H E^\top) / \mathrm{tr}(W H W^\top)}` is measured. A matrix that *is* a
