@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine
-from gossamer._kernels import block, csr, dispatch, gqs, lowrank, nm, quant
+from gossamer._kernels import block, csr, dispatch, gqs, lowrank, monarch, nm, quant
 from gossamer._kernels.packing import group_bytes, pack_positions
 
 COLD_BYTES = 160 << 20
@@ -115,6 +115,14 @@ def instances(family: str, entry: str, size: int, rng: np.random.Generator) -> I
             return lowrank.add(np.zeros((size, x.shape[1]), x.dtype), *f, x, threads)
 
         yield Instance("r128", (left, right), product, 4 * size * 128)
+    elif family == "monarch":
+        for b in (4, 16):
+            side = size // b
+            chain = monarch.monarch((b, side, side, b, side, side), (size, size))
+            pair = tuple(rng.standard_normal((2, b, side, side)).astype(entry))
+            yield Instance(
+                f"b{b}", pair, lambda f, x, t, chain=chain: monarch.multiply(chain, f, x, t), 4 * size * side
+            )
 
 
 def read_bandwidth(threads: int) -> float:

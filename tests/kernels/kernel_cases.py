@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gossamer._core.arrays import to_bits, widen
-from gossamer._kernels import block, csr, gqs, lowrank, lscd, nm, quant
+from gossamer._kernels import block, csr, gqs, lowrank, lscd, monarch, nm, quant
 from gossamer._kernels.packing import (
     pack_codes,
     pack_positions,
@@ -205,6 +205,19 @@ def lscd_case(rng, rows, cols, entry, density=0.4, split=0):
     return Case(product, dense, np.float32, f"lscd {rows}x{cols} {entry} split {split}")
 
 
+def monarch_case(rng, sizes, shape, entry):
+    (k, q, p, l, s, r), chain = sizes, monarch.monarch(sizes, shape)
+    w1, w2 = rng.standard_normal((k, q, p)).astype(entry), rng.standard_normal((l, s, r)).astype(entry)
+    spread = np.zeros((k, q, k, p))
+    spread[np.arange(k), :, np.arange(k)] = w1
+    dense = (w2 @ spread.reshape(r, l, k * p).swapaxes(0, 1)).swapaxes(0, 1).reshape(l * s, k * p)
+
+    def product(x, threads=1):
+        return monarch.multiply(chain, (w1, w2), x, threads=threads)
+
+    return Case(product, dense[: shape[0], : shape[1]], w1.dtype, f"monarch {sizes} {shape} {entry}")
+
+
 def random_case(family: str, entry: str, rng: np.random.Generator, largest: int = 300) -> Case:
     """A random instance of a row of the table, odd sizes and all."""
     rows = int(rng.integers(0, 20))
@@ -228,6 +241,10 @@ def random_case(family: str, entry: str, rng: np.random.Generator, largest: int 
         return lscd_case(rng, rows + 1, cols, entry, rng.random(), int(rng.integers(0, 4)))
     if family == "lowrank":
         return lowrank_case(rng, rows, cols, int(rng.integers(0, 9)), entry)
+    if family == "monarch":
+        k, l, c = (int(n) for n in rng.integers(1, 4, 3))
+        p, s = cols // k + 1, rows // l + 1
+        return monarch_case(rng, (k, l * c, p, l, s, k * c), (rows + 1, cols), entry)
     raise AssertionError(f"the table has a family without cases: {family}")
 
 

@@ -98,7 +98,14 @@ def test_any_number_of_threads_gives_the_same_bits(family, entry, columns):
 
 def _large_cases(family, entry, rng):
     """Large enough that several threads are worth waking."""
-    from tests.kernels.kernel_cases import block_case, csr_case, lowrank_case, lscd_case, nm_case
+    from tests.kernels.kernel_cases import (
+        block_case,
+        csr_case,
+        lowrank_case,
+        lscd_case,
+        monarch_case,
+        nm_case,
+    )
 
     return {
         "quant": lambda: [quant_case(rng, 700, 1100, b, g, z, entry) for b, g, z in
@@ -109,5 +116,6 @@ def _large_cases(family, entry, rng):
         "block": lambda: [block_case(rng, 700, 100, (1, 16), entry), block_case(rng, 99, 200, (6, 8), entry)],
         "csr": lambda: [csr_case(rng, 700, 1600, entry)],
         "lscd": lambda: [lscd_case(rng, 700, 1600, entry), lscd_case(rng, 70, 9000, entry, split=5)],
+        "monarch": lambda: [monarch_case(rng, (4, 100, 90, 4, 110, 100), (437, 359), entry)],
         "lowrank": lambda: [lowrank_case(rng, 900, 900, 65, entry)],
     }[family]()  # fmt: skip

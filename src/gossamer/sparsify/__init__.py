@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "patterns.groups": ["pattern_groups"],
         "pruners.mfac": ["MFACPruner"],
         "recipes.gradual": ["GradualRecipe"],
+        "recipes.reverse": ["ReverseSparsification"],
         "report": ["PruneReport"],
         "saliency.obs": ["nm_drop", "obs_saliency", "obs_update"],
         "schedules": ["cubic_schedule", "geometric_schedule"],

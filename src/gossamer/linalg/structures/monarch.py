@@ -13,8 +13,10 @@ import numpy as np
 from gossamer._core.arrays import Array, is_torch, to_bits, to_numpy, widen
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError
+from gossamer._kernels import monarch
 from gossamer.linalg.nearest.monarch import MonarchSizes, nearest_monarch
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+from gossamer.linalg.plans import native_plan
 
 DTYPES = ("float32", "float64", "bfloat16", "complex64", "complex128")
 
@@ -129,27 +131,42 @@ class MonarchMatrix(StructuredMatrix):
         return (8 if self.is_complex else 2) * (k * q * p + l * s * r) * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan(
-            "structured", "two batched gemms", "one small product a block", self.flops(n), self.nbytes
+        if self.is_complex:
+            return Plan("structured", "two batched gemms", "the kernel is real", self.flops(n), self.nbytes)
+        pays = self.flops() <= 1.7 * self.shape[0] * self.shape[1]
+        return native_plan(
+            self, "monarch.multiply", "both factors once, and keeps what lies between", n, pays=pays
         )
 
     def _numbers(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         w1, w2 = self.weights()
         return to_numpy(w1).astype(dtype, copy=False), to_numpy(w2).astype(dtype, copy=False)
 
+    def _native(self, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+        if self.structure.dtype == "bfloat16":
+            return to_bits(self.factors["w1"]), to_bits(self.factors["w2"])
+        return self._numbers(dtype)
+
     def _multiply(self, x: np.ndarray) -> np.ndarray:
+        if not self.is_complex:
+            return monarch.multiply(monarch.monarch(tuple(self.sizes), self.shape), self._native(x.dtype), x)
         w1, w2 = self._numbers(x.dtype)
         return _second(w2, _first(w1, _padded(x, len(w1) * w1.shape[2])))[: self.shape[0]]
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
+        if not self.is_complex:
+            chain = monarch.monarch_transposed(tuple(self.sizes), self.shape)
+            return monarch.multiply(chain, self._native(y.dtype)[::-1], y)
         return _transposed(*self._numbers(y.dtype), y)[: self.shape[1]]
 
     def _multiply_torch(self, x: Any) -> Any:
+        from gossamer.linalg.monarch_autograd import monarch_product
+
         w1, w2 = (w.to(x.dtype) for w in self.weights())
-        return _second(w2, _first(w1, _padded(x, len(w1) * w1.shape[2])))[: self.shape[0]]
+        return monarch_product(w1, w2, x, self.sizes, self.shape)
 
 
-def _first(w1: Array, x: Array) -> Array:
+def _first(w1: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Channels (k q, N) of inputs (k p, N)."""
     k, q, p = w1.shape
     return (w1 @ x.reshape(k, p, x.shape[1])).reshape(k * q, x.shape[1])
@@ -162,7 +179,7 @@ def _second(w2: Array, h: Array) -> Array:
     return y.swapaxes(0, 1).reshape(s * l, h.shape[1])
 
 
-def _transposed(w1: Array, w2: Array, y: Array) -> Array:
+def _transposed(w1: np.ndarray, w2: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Inputs (k p, N) of the transposed product, from outputs (O, N)."""
     (k, q, p), (l, s, _) = w1.shape, w2.shape
     n = y.shape[1]
@@ -170,15 +187,9 @@ def _transposed(w1: Array, w2: Array, y: Array) -> Array:
     return (w1.swapaxes(1, 2) @ h.swapaxes(0, 1).reshape(k, q, n)).reshape(k * p, n)
 
 
-def _padded(x: Array, rows: int) -> Array:
+def _padded(x: np.ndarray, rows: int) -> np.ndarray:
     missing = rows - x.shape[0]
-    if not missing:
-        return x
-    if is_torch(x):
-        import torch
-
-        return torch.nn.functional.pad(x, (0, 0, 0, missing))
-    return np.pad(x, ((0, missing), (0, 0)))
+    return np.pad(x, ((0, missing), (0, 0))) if missing else x
 
 
 def _zeros(like: Array, shape: tuple[int, ...]) -> Array:

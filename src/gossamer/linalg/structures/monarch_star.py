@@ -10,10 +10,12 @@ import numpy as np
 from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import FormatError
+from gossamer._kernels import monarch
 from gossamer.linalg.metric import weighted_error
 from gossamer.linalg.nearest.gradient import descend
 from gossamer.linalg.nearest.monarch_star import refine, root, starts, to_tiles
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+from gossamer.linalg.plans import native_plan
 
 PARTS = ("left", "middle", "right")
 DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -86,11 +88,15 @@ class MonarchStarMatrix(StructuredMatrix):
         return (8 if self.is_complex else 2) * 3 * len(self.factors["left"]) ** 3 * n
 
     def plan(self, n: int = 1) -> Plan:
-        return Plan(
-            "structured", "three batched gemms", "one small product a block", self.flops(n), self.nbytes
-        )
+        if self.is_complex:
+            return Plan("structured", "three batched gemms", "the kernel is real", self.flops(n), self.nbytes)
+        pays = self.flops() <= 1.7 * self.shape[0] * self.shape[1]
+        return native_plan(self, "monarch.multiply", "the three factors once", n, pays=pays)
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
+        if not self.is_complex:
+            right_first = [to_numpy(part).astype(x.dtype, copy=False) for part in reversed(self.blocks())]
+            return monarch.multiply(monarch.monarch_star(len(right_first[0])), right_first, x)
         return _applied([to_numpy(part).astype(x.dtype, copy=False) for part in self.blocks()], x)
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:

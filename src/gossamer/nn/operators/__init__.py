@@ -1,0 +1,1 @@
+"""Linear operators as modules: transforms that can be learned."""
