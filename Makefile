@@ -17,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv build models demo test lint docs bench sanitize readme clean
+.PHONY: help venv build models demo test lint docs bench sanitize cross readme clean
 
 bin := $(abspath $(VENV))/bin
 stamps := $(VENV)/.stamps
@@ -98,6 +98,9 @@ sanitize: build ## Kernel tests under the address and undefined-behaviour saniti
 	mkdir -p $$site && cp -r src/gossamer $$site/ && cp build/sanitize/_native*.so $$site/gossamer/_kernels/; \
 	PYTHONPATH=$$site LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 $(bin)/python -m pytest -p no:xdist tests/kernels
+
+cross: ## NEON kernels against portable ones: cross-compiled for aarch64, run in qemu
+	JOBS=$(JOBS) tests/kernels/aarch64/run.sh build/aarch64
 
 clean: ## Remove everything that was made here
 	rm -rf $(VENV) build dist demo-out docs/_build docs/gallery_out docs/api/generated docs/sg_execution_times.rst \

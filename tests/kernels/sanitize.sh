@@ -16,7 +16,7 @@ cmake=$(command -v cmake || "$python" -c 'import cmake, os; print(os.path.join(c
 
 # Nothing that is compiled for one instruction set may be shared with another: every function that the objects of
 # a path offer to the linker as one of several copies must carry the path in its name.
-for isa in portable avx2 avx512 avx512bf16; do
+for isa in portable avx2 avx512 avx512bf16 neon neon_dot; do
     leaks=$(find "$build" -name "$isa.cpp.o" -exec nm --defined-only {} + | awk '$2 ~ /^[WVu]$/ {print $3}' | grep -v "on_$isa" |
         grep -v '^DW\.ref\.' | sort -u | c++filt || true)
     if [ -n "$leaks" ]; then

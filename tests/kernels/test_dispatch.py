@@ -13,7 +13,9 @@ from gossamer._kernels import dispatch
 
 def test_forced_path_is_the_one_that_runs(isa):
     assert dispatch.active_isa() == isa
-    assert set(dispatch.show_kernels().values()) == {isa}
+    kernels = dispatch.show_kernels()
+    assert kernels["gqs"] == isa
+    assert set(kernels.values()) <= {isa, isa.removesuffix("-dot")}
 
 
 def test_table_names_every_family_with_cases(isa):
@@ -24,6 +26,25 @@ def test_table_names_every_family_with_cases(isa):
     for row in table:
         assert row.isas == dispatch.available_isas()
         assert random_case(row.family, row.entry, np.random.default_rng(0)).label
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ("portable", ("portable",)),
+        ("avx2", ("portable", "avx2")),
+        ("neon", ("portable", "neon")),
+        ("neon-dot", ("portable", "neon", "neon-dot")),
+    ],
+)
+def test_paths_are_those_of_the_architecture(monkeypatch, best, expected):
+    class Machine:
+        detected_isa = active_isa = staticmethod(lambda: best)
+        families = staticmethod(lambda: ["gqs", "csr"])
+
+    monkeypatch.setattr(dispatch, "_native", Machine)
+    assert dispatch.available_isas() == expected
+    assert dispatch.show_kernels() == {"gqs": best, "csr": "neon" if best == "neon-dot" else best}
 
 
 def test_unknown_path_is_refused():

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from gossamer._core.checks import check_choice
 from gossamer._kernels import _native
 
-ISAS = ("portable", "avx2", "avx512")
+LADDERS = (("portable", "avx2", "avx512"), ("portable", "neon", "neon-dot"))  # of x86-64 and of aarch64
+BYTE_FAMILIES = (
+    "gqs",
+    "linear",
+    "quant",
+)  # multiply bytes: neon-dot is the path of their own, neon that of the rest
 
 
 def active_isa() -> str:
@@ -17,7 +22,9 @@ def active_isa() -> str:
 
 def available_isas() -> tuple[str, ...]:
     """Instruction sets that this machine runs, portable first."""
-    return ISAS[: ISAS.index(_native.detected_isa()) + 1]
+    best = _native.detected_isa()
+    ladder = next(isas for isas in LADDERS if best in isas)
+    return ladder[: ladder.index(best) + 1]
 
 
 def variants() -> tuple[str, ...]:
@@ -29,14 +36,17 @@ def variants() -> tuple[str, ...]:
 def force_isa(name: str = "auto") -> None:
     """Use one instruction set from now on, as the environment variable ``GOSSAMER_ISA`` does at start.
 
-    "avx512-base" is AVX-512 without the later extensions (VBMI2, BF16) that some kernels use where a CPU has them.
+    "avx512-base" is AVX-512 without the later extensions (VBMI2, BF16) that some kernels use where a CPU has them;
+    "neon-dot" is NEON with the integer dot product of ARMv8.2.
     """
     _native.force_isa(check_choice("isa", name, ("auto", *variants())))
 
 
 def show_kernels() -> dict[str, str]:
     """Map each kernel family to the instruction set that it runs with."""
-    return dict.fromkeys(_native.families(), active_isa())
+    active = active_isa()
+    rest = active.removesuffix("-dot")
+    return {family: active if family in BYTE_FAMILIES else rest for family in _native.families()}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,6 @@ struct Table {
     Matmat<double, std::int64_t> float64_int64;
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table;
 
 } // namespace gossamer::csr

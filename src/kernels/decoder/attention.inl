@@ -9,10 +9,10 @@ using namespace linear;
 
 // e^x for x <= 88; below -87 it gives e^-87. Cephes' polynomial, relative error < 2e-7.
 GOSSAMER_INLINE v16f exponential(v16f x) {
-    x = x < -87.0f ? splat(-87.0f) : x;
-    x = x > 88.0f ? splat(88.0f) : x;
+    x = select(x < -87.0f, splat(-87.0f), x);
+    x = select(x > 88.0f, splat(88.0f), x);
     const v16f scaled = x * 1.44269504f;
-    const v16i whole = __builtin_convertvector(scaled + (scaled < 0.0f ? splat(-0.5f) : splat(0.5f)), v16i);
+    const v16i whole = to_integers(scaled + select(scaled < 0.0f, splat(-0.5f), splat(0.5f)));
     const v16f n = to_floats(whole);
     const v16f r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     v16f p = splat(1.9875691500e-4f);
@@ -22,15 +22,17 @@ GOSSAMER_INLINE v16f exponential(v16f x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    const v16i power = (whole + 127) << 23;
-    v16f two;
-    std::memcpy(&two, &power, sizeof two);
-    return p * two;
+    return p * (v16f)((whole + 127) << 23);
 }
 
 inline float16 to_half(float value) {
 #if defined(__F16C__)
     return _cvtss_sh(value, 0);
+#elif GOSSAMER_NEON
+    const __fp16 half = static_cast<__fp16>(value);
+    float16 bits;
+    std::memcpy(&bits, &half, 2);
+    return bits;
 #else
     std::uint32_t bits;
     std::memcpy(&bits, &value, 4);
@@ -67,6 +69,10 @@ struct Stored<std::int8_t> {
     static GOSSAMER_INLINE v16f get(const std::int8_t* p) {
 #if defined(__AVX512F__)
         return (v16f)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif GOSSAMER_NEON
+        const int8x16_t all = vld1q_s8(p);
+        const int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_high_s8(all);
+        return to_floats(v16i{{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}});
 #else
         v16f v;
         for (int i = 0; i < 16; ++i) v[i] = p[i];
@@ -105,7 +111,8 @@ void attend_rows(const KvView& page, int width, const float* q, const int* limit
     int count = 0;
     for (int r = 0; r < R; ++r) count = limit[r] > count ? limit[r] : count;
     const int pairs = (count + 31) / 32; // two blocks of 16 at once: enough independent chains
-    const v16i lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    alignas(64) constexpr std::int32_t lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const v16i lane = load<v16i>(lanes);
     v16f top[R];
     for (int r = 0; r < R; ++r) top[r] = splat(partials[r].top);
     for (int pair = 0; pair < pairs; ++pair) {
@@ -121,8 +128,8 @@ void attend_rows(const KvView& page, int width, const float* q, const int* limit
             for (int r = 0; r < R; ++r) {
                 v16f s = scores[b][r];
                 if constexpr (scaled) s *= load<v16f>(page.key_scale + first);
-                s = lane + first < limit[r] ? s : splat(-__builtin_inff());
-                top[r] = s > top[r] ? s : top[r];
+                s = select(lane + first < limit[r], s, splat(-__builtin_inff()));
+                top[r] = select(s > top[r], s, top[r]);
                 store(weights[r] + first, s);
             }
         }
@@ -133,7 +140,7 @@ void attend_rows(const KvView& page, int width, const float* q, const int* limit
         v16f sum{};
         for (int at = 0; at < 32 * pairs; at += 16) {
             v16f w = exponential(load<v16f>(weights[r] + at) - best);
-            w = lane + at < limit[r] ? w : v16f{};
+            w = select(lane + at < limit[r], w, v16f{});
             sum += w;
             if constexpr (scaled) w *= load<v16f>(page.value_scale + at);
             store(weights[r] + at, w);

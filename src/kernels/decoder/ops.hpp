@@ -44,7 +44,7 @@ struct Ops {
     float (*exponentials)(const float* x, int n, float top, float factor, float* out); // e^((x - top) factor), their sum
 };
 
-extern const Ops portable_table, avx2_table, avx512_table;
+extern const Ops portable_table, avx2_table, avx512_table, neon_table;
 const Ops& ops(); // of the active ISA
 
 } // namespace gossamer::decoder

@@ -53,7 +53,7 @@ inline int argmax(const float* x, int n) {
     int i = 0;
     for (; i + 16 <= n; i += 16) {
         const v16f v = load<v16f>(x + i);
-        top = v > top ? v : top;
+        top = select(v > top, v, top);
     }
     float best = -__builtin_inff();
     for (int k = 0; k < 16; ++k) best = top[k] > best ? top[k] : best;

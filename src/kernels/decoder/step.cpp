@@ -320,15 +320,6 @@ void Step::keep_best(int task) {
     best_[task] = {logits_[index], index};
 }
 
-const Ops& ops() {
-#if defined(__x86_64__)
-    switch (active()) {
-        case Isa::avx512: return avx512_table;
-        case Isa::avx2: return avx2_table;
-        default: break;
-    }
-#endif
-    return portable_table;
-}
+const Ops& ops() { return GOSSAMER_SELECT(decoder); }
 
 } // namespace gossamer::decoder

@@ -39,8 +39,8 @@ GOSSAMER_INLINE void tile(const Real* a, std::int64_t a_stride, std::int64_t dep
         for (int v = 0; v < Vectors; ++v) V::store(y + r * n + v * V::width, sums[r][v]);
 }
 
-inline constexpr int tile_rows = vector_bytes == 16 ? 4 : 6;
-inline constexpr int tile_vectors = vector_bytes == 64 ? 4 : 2;
+inline constexpr int tile_rows = vector_bytes * vector_registers == 256 ? 4 : 6;
+inline constexpr int tile_vectors = vector_registers == 32 ? 4 : 2;
 
 // All columns from `column` on that vectors of `Bytes` can take, then the rest with shorter ones.
 template <class Real, int Bytes, int Vectors>

@@ -7,12 +7,19 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace gossamer {
 namespace {
 
 #if defined(__x86_64__)
+constexpr Isa ladder[] = {Isa::portable, Isa::avx2, Isa::avx512}; // what this architecture may have, in order
+
 unsigned long long xgetbv0() {
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -34,7 +41,24 @@ Isa probe() {
     if ((b & foundation) == foundation && vnni && (state & 0xe6) == 0xe6) return Isa::avx512;
     return Isa::avx2;
 }
+#elif defined(__aarch64__)
+constexpr Isa ladder[] = {Isa::portable, Isa::neon, Isa::neon_dot};
+
+Isa probe() { // NEON is part of the architecture, the integer dot product came with ARMv8.2
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? Isa::neon_dot : Isa::neon;
+#elif defined(__APPLE__)
+    int present = 0;
+    std::size_t size = sizeof present;
+    const bool known = sysctlbyname("hw.optional.arm.FEAT_DotProd", &present, &size, nullptr, 0) == 0;
+    return known && present ? Isa::neon_dot : Isa::neon;
 #else
+    return Isa::neon;
+#endif
+}
+#else
+constexpr Isa ladder[] = {Isa::portable};
+
 Isa probe() { return Isa::portable; }
 #endif
 
@@ -43,15 +67,17 @@ constexpr int base_only = 16; // added to an ISA: without what the CPU has beyon
 int parse(std::string_view text) {
     if (text.empty() || text == "auto") return static_cast<int>(detected());
     const bool base = text == "avx512-base";
-    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
-        if (text != name(isa) && !(base && isa == Isa::avx512)) continue;
-        if (isa > detected())
-            throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) + ": this machine runs at most " +
-                                        std::string(name(detected())));
-        return static_cast<int>(isa) + (base ? base_only : 0);
+    std::string runs;
+    for (Isa isa : ladder) {
+        if (text == name(isa) || (base && isa == Isa::avx512)) return static_cast<int>(isa) + (base ? base_only : 0);
+        runs += (runs.empty() ? "" : ", ") + std::string(name(isa));
+        if (isa == detected()) break;
     }
+    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::neon, Isa::neon_dot})
+        if (base || text == name(isa))
+            throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) + ": this machine runs " + runs);
     throw std::invalid_argument("GOSSAMER_ISA=" + std::string(text) +
-                                ": expected one of auto, portable, avx2, avx512, avx512-base");
+                                ": expected one of auto, portable, avx2, avx512, avx512-base, neon, neon-dot");
 }
 
 std::atomic<int>& chosen() {
@@ -96,6 +122,8 @@ std::string_view name(Isa isa) {
     switch (isa) {
         case Isa::avx512: return "avx512";
         case Isa::avx2: return "avx2";
+        case Isa::neon: return "neon";
+        case Isa::neon_dot: return "neon-dot";
         default: return "portable";
     }
 }

@@ -7,18 +7,28 @@
 #include <cstdint>
 #include <cstring>
 
+#if !defined(GOSSAMER_NEON)
+#define GOSSAMER_NEON 0 // else 1, or 2 with the integer dot product: what the build says of the sources of those paths
+#endif
+
 #if defined(__AVX512BF16__)
 #define GOSSAMER_ISA on_avx512bf16
 #elif defined(__AVX512VNNI__)
 #define GOSSAMER_ISA on_avx512
 #elif defined(__AVX2__)
 #define GOSSAMER_ISA on_avx2
+#elif GOSSAMER_NEON >= 2
+#define GOSSAMER_ISA on_neon_dot
+#elif GOSSAMER_NEON
+#define GOSSAMER_ISA on_neon
 #else
 #define GOSSAMER_ISA on_portable
 #endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif GOSSAMER_NEON
+#include <arm_neon.h>
 #endif
 
 #define GOSSAMER_INLINE inline __attribute__((always_inline))
@@ -31,6 +41,11 @@ inline constexpr int vector_bytes = 64;
 inline constexpr int vector_bytes = 32;
 #else
 inline constexpr int vector_bytes = 16;
+#endif
+#if defined(__AVX512F__) || GOSSAMER_NEON
+inline constexpr int vector_registers = 32;
+#else
+inline constexpr int vector_registers = 16;
 #endif
 
 template <class T>
@@ -52,7 +67,7 @@ struct simd_of {
         return v;
     }
     static GOSSAMER_INLINE void store(void* p, type v) { std::memcpy(p, &v, sizeof v); }
-    static GOSSAMER_INLINE type splat(T x) { return type{} + x; }
+    static GOSSAMER_INLINE type splat(T x) { return x - type{}; } // x + 0 would be an addition: it turns -0 into 0
     static GOSSAMER_INLINE T sum(type v) { // halves are added to halves: the same order for every caller
         if constexpr (width == 1) {
             return v[0];
@@ -73,6 +88,10 @@ using float16 = std::uint16_t; // raw bits
 inline float to_float(float16 half) {
 #if defined(__F16C__)
     return _cvtsh_ss(half);
+#elif GOSSAMER_NEON
+    __fp16 value;
+    std::memcpy(&value, &half, 2);
+    return value;
 #else
     const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
     std::uint32_t exponent = (half >> 10) & 0x1fu, mantissa = half & 0x3ffu, bits;
@@ -101,6 +120,8 @@ inline void to_floats(const float16* half, std::int64_t count, float* out) {
 #elif defined(__F16C__)
     for (; i + 8 <= count; i += 8)
         _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(half + i))));
+#elif GOSSAMER_NEON
+    for (; i + 4 <= count; i += 4) vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(half + i))));
 #endif
     for (; i < count; ++i) out[i] = to_float(half[i]);
 }

@@ -8,16 +8,7 @@ namespace {
 
 constexpr int tokens_per_task = linear::tile_tokens; // a task packs its own tile
 
-const Table& table() {
-#if defined(__x86_64__)
-    switch (active()) {
-        case Isa::avx512: return avx512_table;
-        case Isa::avx2: return avx2_table;
-        default: break;
-    }
-#endif
-    return portable_table;
-}
+const Table& table() { return GOSSAMER_SELECT(encoder); }
 
 } // namespace
 

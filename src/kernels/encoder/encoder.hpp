@@ -38,7 +38,7 @@ struct Table {
     void (*gelu)(const float* y, const float* bias, int size, float* out); // of y + bias, by the error function
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table;
 
 // Names of a layer's maps, in the order in which their products come.
 enum Map { query, key, value, merge, widen, narrow, maps };

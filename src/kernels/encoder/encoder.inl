@@ -12,7 +12,7 @@ using namespace linear;
 // e^x for x <= 88, relative error below 3e-7; flushes to 0 below -87
 GOSSAMER_INLINE v16f exponential(v16f x) {
     const v16f low = splat(-87.0f);
-    x = x < low ? low : x;
+    x = select(x < low, low, x);
     const v16f magic = splat(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
     const v16f n = (x * 1.44269504f + magic) - magic;
     const v16f r = (x - n * 0.693359375f) + n * 2.12194440e-4f; // ln 2 in two parts
@@ -23,13 +23,13 @@ GOSSAMER_INLINE v16f exponential(v16f x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    const v16i exponent = __builtin_convertvector(n, v16i) + 127;
+    const v16i exponent = to_integers(n) + 127;
     return p * (v16f)(exponent << 23);
 }
 
 // erf, absolute error below 3e-7 (Abramowitz and Stegun 7.1.26)
 GOSSAMER_INLINE v16f error_function(v16f x) {
-    const v16f size = x < 0.0f ? -x : x;
+    const v16f size = select(x < 0.0f, -x, x);
     const v16f t = 1.0f / (1.0f + 0.3275911f * size);
     v16f p = splat(1.061405429f);
     p = p * t - 1.453152027f;
@@ -37,7 +37,7 @@ GOSSAMER_INLINE v16f error_function(v16f x) {
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
     const v16f value = 1.0f - p * t * exponential(-(size * size));
-    return x < 0.0f ? -value : value;
+    return select(x < 0.0f, -value, value);
 }
 
 GOSSAMER_INLINE v16f load_part(const float* p, int count) {
@@ -124,7 +124,7 @@ inline void attend(const Head& h) {
             for (int i = 0; i < tile; ++i) {
                 for (int lane = h.length - t; lane < 16; ++lane) sums[i][lane] = -INFINITY;
                 store(scores + i * padded + t, sums[i]);
-                best[i] = sums[i] > best[i] ? sums[i] : best[i];
+                best[i] = select(sums[i] > best[i], sums[i], best[i]);
             }
         }
         float inverse[tile];

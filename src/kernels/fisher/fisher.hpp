@@ -45,6 +45,6 @@ struct Table {
     bool (*round_row)(const float* g, std::int64_t count, bfloat16* row, float* held, int threads);
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table;
 
 } // namespace gossamer::fisher

@@ -25,7 +25,7 @@ void define(nb::module_& m, const char* name) {
                               float_zero.is_valid() ? float_zero.data() : nullptr}};
               const auto term = lowrank::term(left, right);
               nb::gil_scoped_release release;
-              (GOSSAMER_SELECT(gqs).*Entry)(a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(),
+              (GOSSAMER_SELECT_DOT(gqs).*Entry)(a, x.data(), static_cast<std::int64_t>(x.shape(1)), y.data(),
                                             term ? &*term : nullptr, by_task, threads);
           },
           nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),

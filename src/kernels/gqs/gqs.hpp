@@ -23,6 +23,6 @@ struct Table {
     Matmat<double> float64;
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table, neon_dot_table;
 
 } // namespace gossamer::gqs

@@ -1,6 +1,6 @@
 #include "../dispatch/bind.hpp"
-#include "../dispatch/pool.hpp"
 #include "handle.hpp"
+#include "one_product.hpp"
 
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -123,20 +123,6 @@ Shared make_low_rank(Shared base, Shared left, Shared right) {
     handle->parts = {base, left, right};
     return handle;
 }
-
-// One product as the token loops run it: a program of one or two phases.
-class OneProduct final : public Program {
-public:
-    OneProduct(const Linear& a, const Activation& x, float* y) : product_(a, x.tokens) { product_.bind(x, y, a.rows); }
-    int begin(int phase) noexcept override {
-        if (phase == 0) return product_.main_tasks();
-        return phase == 1 && product_.finishing() ? product_.ranges() : -1;
-    }
-    void run(int phase, int task) noexcept override { phase == 0 ? product_.run(task) : product_.finish(task); }
-
-private:
-    Product product_;
-};
 
 void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bool int8, int threads, bool tiled) {
     const Linear& a = *handle.linear;

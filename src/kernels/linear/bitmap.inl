@@ -6,31 +6,55 @@
 namespace gossamer::linear {
 inline namespace GOSSAMER_ISA {
 
-// Sixteen values, those whose bit is set taken from `from` in order, zero elsewhere.
-GOSSAMER_INLINE v16f spread(std::uint32_t bits, v16f from) {
-#if defined(__AVX512F__)
-    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), (__m512)from);
-#else
-    v16f v{};
-    for (int i = 0; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = from[i++];
-    return v;
-#endif
-}
-
-// Sixteen of two times sixteen values, from `first` (at most 16) on.
-GOSSAMER_INLINE v16f sixteen_from(const v16f* values, int first) {
+// Sixteen values, those whose bit is set taken from two times sixteen in order, from `first` (at most 16) on; zero
+// elsewhere.
+GOSSAMER_INLINE v16f spread(std::uint32_t bits, const v16f* values, int first) {
 #if defined(__AVX512F__)
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return (v16f)_mm512_permutex2var_ps((__m512)values[0], _mm512_add_epi32(lane, _mm512_set1_epi32(first)), (__m512)values[1]);
+    const __m512i from = _mm512_add_epi32(lane, _mm512_set1_epi32(first));
+    const __m512 sixteen = _mm512_permutex2var_ps((__m512)values[0], from, (__m512)values[1]);
+    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), sixteen);
+#elif GOSSAMER_NEON // a lookup beyond either sixteen leaves zero, or what the other gave
+    const auto bytes = [&](int which) {
+        uint8x16x4_t all;
+        for (int i = 0; i < 4; ++i) all.val[i] = (uint8x16_t)values[which].part[i];
+        return all;
+    };
+    const uint8x16x4_t low = bytes(0), high = bytes(1);
+    int next = 4 * first;
+    return v16f::each([&](int i) {
+        const unsigned mask = bits >> (4 * i) & 15u;
+        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(static_cast<std::uint8_t>(next)));
+        next += 4 * expand_words.kept[mask];
+        return (float4)vqtbx4q_u8(vqtbl4q_u8(low, from), high, vsubq_u8(from, vdupq_n_u8(64)));
+    });
 #else
     float both[32];
     std::memcpy(both, values, sizeof both);
-    return load<v16f>(both + first);
+    return expand(bits, both + first);
 #endif
 }
 
-// The same from memory, sixteen values of which are readable; quicker than the instruction that reads only what it needs.
-GOSSAMER_INLINE v16f expand(std::uint32_t bits, const float* p) { return spread(bits, load<v16f>(p)); }
+// The same of the first sixteen.
+GOSSAMER_INLINE v16f spread(std::uint32_t bits, v16f values) {
+#if defined(__AVX512F__)
+    return (v16f)_mm512_maskz_expand_ps(static_cast<__mmask16>(bits), (__m512)values);
+#elif GOSSAMER_NEON
+    uint8x16x4_t all;
+    for (int i = 0; i < 4; ++i) all.val[i] = (uint8x16_t)values.part[i];
+    int next = 0;
+    return v16f::each([&](int i) {
+        const unsigned mask = bits >> (4 * i) & 15u;
+        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(static_cast<std::uint8_t>(next)));
+        next += 4 * expand_words.kept[mask];
+        return (float4)vqtbl4q_u8(all, from);
+    });
+#else
+    v16f v{};
+    for (int i = 0; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = values[i++];
+    return v;
+#endif
+}
 
 class Bitmap final : public Linear {
 public:

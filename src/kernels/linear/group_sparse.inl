@@ -38,18 +38,24 @@ template <int Bits, Zero Z>
 GOSSAMER_INLINE v16f sixteen_groups(const std::uint8_t* p, int n, int i, int middle, const std::int8_t* q, std::int32_t minus) {
     using R = Record<Bits, Z>;
     v16i acc{};
-    if constexpr (Bits != 8) { // the high nibbles where they stand: sixteen times too large, shifted once for all
+    if constexpr (Bits != 8 && !GOSSAMER_NEON) { // the high nibbles where they stand: sixteen times too large, shifted once for all
 #pragma GCC unroll 4
         for (int plane = 0; plane < R::planes; ++plane)
-            acc = dot4(acc, load<v16u>(p + 4 * (plane * n + i)) & 0xf0f0f0f0u, four_bytes(q + 8 * plane + 4));
+            acc = dot4<8>(acc, load<v16u>(p + 4 * (plane * n + i)) & 0xf0f0f0f0u, quad(q, 2 * plane + 1));
         acc = acc >> 4;
     }
-    if constexpr (Z == Zero::middle) acc += minus * middle;
-    if constexpr (Z == Zero::integer) acc += small_product(load_bytes(p + R::zero_at * n + i), minus);
+    if constexpr (Z == Zero::middle) acc += minus * (middle - bias<Bits>);
+    if constexpr (Z == Zero::integer) acc += small_product(load_bytes(p + R::zero_at * n + i) - bias<Bits>, minus);
+    if constexpr (Z == Zero::real) acc += -minus * bias<Bits>;
 #pragma GCC unroll 4
     for (int plane = 0; plane < R::planes; ++plane) {
         const v16u codes = load<v16u>(p + 4 * (plane * n + i));
-        acc = Bits == 8 ? dot4(acc, codes, four_bytes(q + 4 * plane)) : dot4(acc, codes & 0x0f0f0f0fu, four_bytes(q + 8 * plane));
+        if constexpr (Bits == 8) {
+            acc = dot4<8>(acc, codes, quad(q, plane));
+        } else {
+            acc = dot4<4>(acc, linear::plane<4>(codes, 0), quad(q, 2 * plane));
+            if constexpr (GOSSAMER_NEON) acc = dot4<4>(acc, linear::plane<4>(codes, 1), quad(q, 2 * plane + 1));
+        }
     }
     v16f value = to_floats(acc) * load_halves(reinterpret_cast<const float16*>(p + R::scale_at * n) + i);
     if constexpr (Z == Zero::real)
@@ -74,7 +80,7 @@ void sparse_unit(const std::uint8_t* unit, int halves, int middle, const Activat
             if (n > 16) values[1] = sixteen_groups<Bits, Z>(p, n, 16, middle, x.q + 16 * half, x.half[half]);
             p += R::bytes * n;
             part[0] += spread(word & 0xffffu, values[0]);
-            part[1] += spread(word >> 16, sixteen_from(values, below));
+            part[1] += spread(word >> 16, values, below);
         }
         low += part[0] * x.scale[block];
         high += part[1] * x.scale[block];

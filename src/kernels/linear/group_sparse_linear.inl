@@ -177,9 +177,10 @@ private:
                 continue;
             }
             for (int token = 0; token < x.tokens;) {
-                v16f out[8];
-                const int n = x.tokens - token >= 8 ? 8 : x.tokens - token >= 4 ? 4 : 1;
-                if (n == 8) packed_halves<8, Z, 8>(panel, x.token(token), out);
+                v16f out[widest];
+                const int n = x.tokens - token >= widest ? widest : x.tokens - token >= 4 ? 4 : 1;
+                if constexpr (widest == 8)
+                    if (n == 8) packed_halves<8, Z, 8>(panel, x.token(token), out);
                 if (n == 4) packed_halves<8, Z, 4>(panel, x.token(token), out);
                 if (n == 1) packed_halves<8, Z, 1>(panel, x.token(token), out);
                 for (int i = 0; i < n; ++i, ++token) store_some(y + token * stride + row, out[i], rows - row);

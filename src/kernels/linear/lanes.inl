@@ -1,30 +1,14 @@
-// Sixteen lanes of 32 bits, the width that every kernel of this folder is written in. Lanes are rows.
+// What sixteen lanes are loaded from and how bytes are multiplied in them. Lanes are rows.
 #pragma once
 
-#include "../dispatch/simd.hpp"
+#include "../dispatch/sixteen.hpp"
 #include "linear.hpp"
 
 namespace gossamer::linear {
 inline namespace GOSSAMER_ISA {
 
-typedef float v16f __attribute__((vector_size(64)));
-typedef std::int32_t v16i __attribute__((vector_size(64)));
-typedef std::uint32_t v16u __attribute__((vector_size(64)));
-
-#define GOSSAMER_INLINE inline __attribute__((always_inline))
-
-template <class V, class T>
-GOSSAMER_INLINE V load(const T* p) {
-    V v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
-template <class V, class T>
-GOSSAMER_INLINE void store(T* p, V v) { std::memcpy(p, &v, sizeof v); }
-
-GOSSAMER_INLINE v16f splat(float x) { return v16f{} + x; }
-GOSSAMER_INLINE v16f to_floats(v16i v) { return __builtin_convertvector(v, v16f); }
+// Tokens whose sums registers hold
+inline constexpr int widest = GOSSAMER_NEON ? 4 : 8;
 
 GOSSAMER_INLINE v16f load_halves(const float16* p) {
 #if defined(__AVX512F__)
@@ -36,6 +20,8 @@ GOSSAMER_INLINE v16f load_halves(const float16* p) {
     std::memcpy(&v, &low, 32);
     std::memcpy(reinterpret_cast<char*>(&v) + 32, &high, 32);
     return v;
+#elif GOSSAMER_NEON
+    return v16f::each([&](int i) { return widen_halves(vld1_u16(p + 4 * i)); });
 #else
     v16f v;
     for (int i = 0; i < 16; ++i) v[i] = to_float(p[i]);
@@ -47,6 +33,8 @@ GOSSAMER_INLINE v16f load_brain(const std::uint16_t* p) { // bfloat16
 #if defined(__AVX512F__)
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return (v16f)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+#elif GOSSAMER_NEON
+    return v16f::each([&](int i) { return widen_brain(vld1_u16(p + 4 * i)); });
 #else
     v16u bits;
     for (int i = 0; i < 16; ++i) bits[i] = static_cast<std::uint32_t>(p[i]) << 16;
@@ -57,6 +45,10 @@ GOSSAMER_INLINE v16f load_brain(const std::uint16_t* p) { // bfloat16
 GOSSAMER_INLINE v16i load_bytes(const std::uint8_t* p) {
 #if defined(__AVX512F__)
     return (v16i)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif GOSSAMER_NEON
+    const uint8x16_t all = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(all)), high = vmovl_high_u8(all);
+    return (v16i)v16u{{vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
 #else
     v16i v;
     for (int i = 0; i < 16; ++i) v[i] = p[i];
@@ -64,14 +56,60 @@ GOSSAMER_INLINE v16i load_bytes(const std::uint8_t* p) {
 #endif
 }
 
-GOSSAMER_INLINE std::int32_t four_bytes(const std::int8_t* p) {
-    std::int32_t v;
-    std::memcpy(&v, p, 4);
-    return v;
+// Codes of `Bits` packed in bytes: those at bit `Bits part` of each byte.
+template <int Bits>
+GOSSAMER_INLINE v16u plane(v16u packed, int part) {
+    if constexpr (Bits == 8) {
+        return packed;
+    } else {
+        constexpr std::uint32_t mask = Bits == 4 ? 0x0f0f0f0fu : 0x03030303u;
+#if GOSSAMER_NEON // bytes shift by themselves, and the last part needs no mask
+        const auto moved = v16u::each([&](int i) { return (uint32x4_t)((uint8x16_t)packed.part[i] >> (Bits * part)); });
+        return part + 1 == 8 / Bits ? moved : moved & mask;
+#else
+        return (packed >> (Bits * part)) & mask;
+#endif
+    }
 }
 
-// acc[lane] += sum over the lane's four bytes of unsigned code times the signed byte of `x` at the same place
-GOSSAMER_INLINE v16i dot4(v16i acc, v16u codes, std::int32_t x) {
+// Four signed bytes, the same for all lanes: those at p + 4 index.
+#if GOSSAMER_NEON >= 2
+struct Quad { // the instruction takes one of four quads, so that sixteen bytes are loaded at once
+    int8x16_t four;
+    int index;
+};
+GOSSAMER_INLINE Quad quad(const std::int8_t* p, int index) { return {vld1q_s8(p + index / 4 * 16), index % 4}; }
+#else
+using Quad = std::int32_t;
+GOSSAMER_INLINE Quad quad(const std::int8_t* p, int index) {
+    std::int32_t v;
+    std::memcpy(&v, p + 4 * index, 4);
+    return v;
+}
+#endif
+
+// What dot4 takes from every code, where the machine multiplies signed bytes only: sums start from as much more.
+template <int Bits>
+inline constexpr int bias = GOSSAMER_NEON && Bits == 8 ? 128 : 0;
+
+#if GOSSAMER_NEON
+GOSSAMER_INLINE int32x4_t dot_quad(int32x4_t acc, int8x16_t codes, Quad x) {
+#if GOSSAMER_NEON >= 2
+    switch (x.index) { // known where it is inlined
+        case 0: return vdotq_laneq_s32(acc, codes, x.four, 0);
+        case 1: return vdotq_laneq_s32(acc, codes, x.four, 1);
+        case 2: return vdotq_laneq_s32(acc, codes, x.four, 2);
+        default: return vdotq_laneq_s32(acc, codes, x.four, 3);
+    }
+#else
+    return dot_bytes(acc, codes, vreinterpretq_s8_s32(vdupq_n_s32(x)));
+#endif
+}
+#endif
+
+// acc[lane] += sum over the lane's four bytes of unsigned code (less the bias) times the byte of `x` at the same place
+template <int Bits>
+GOSSAMER_INLINE v16i dot4(v16i acc, v16u codes, Quad x) {
 #if defined(__AVX512VNNI__)
     return (v16i)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)codes, _mm512_set1_epi32(x));
 #elif defined(__AVX2__)
@@ -86,6 +124,11 @@ GOSSAMER_INLINE v16i dot4(v16i acc, v16u codes, std::int32_t x) {
     }
     std::memcpy(&acc, sums, 64);
     return acc;
+#elif GOSSAMER_NEON
+    return v16i::each([&](int i) {
+        const auto bytes = (uint8x16_t)codes.part[i];
+        return dot_quad(acc.part[i], Bits == 8 ? minus_128(bytes) : (int8x16_t)bytes, x);
+    });
 #else
     for (int t = 0; t < 4; ++t)
         acc += (v16i)((codes >> (8 * t)) & 255u) * static_cast<std::int8_t>(x >> (8 * t));
@@ -93,7 +136,7 @@ GOSSAMER_INLINE v16i dot4(v16i acc, v16u codes, std::int32_t x) {
 #endif
 }
 
-// z[lane] * x for 0 <= z < 2^15 and |x| < 2^15
+// z[lane] * x for 0 <= z < 2^15, or any z that has a bias taken from it, and |x| < 2^15
 GOSSAMER_INLINE v16i small_product(v16i z, std::int32_t x) {
 #if defined(__AVX512VNNI__)
     return (v16i)_mm512_dpwssd_epi32(_mm512_setzero_si512(), (__m512i)z, _mm512_set1_epi32(x));
@@ -105,6 +148,8 @@ GOSSAMER_INLINE v16i small_product(v16i z, std::int32_t x) {
 GOSSAMER_INLINE float sum_lanes(v16f v) {
 #if defined(__AVX512F__)
     return _mm512_reduce_add_ps((__m512)v);
+#elif GOSSAMER_NEON
+    return simd<float>::sum((v.part[0] + v.part[1]) + (v.part[2] + v.part[3]));
 #else
     float total = 0;
     for (int i = 0; i < 16; ++i) total += v[i];

@@ -161,6 +161,10 @@ Activation ActivationBuffer::view(int tokens) const {
 
 Linear::~Linear() = default;
 
+const Linear* Linear::right() const { return nullptr; }
+
+const Linear* Linear::left() const { return nullptr; }
+
 Product::Product(const Linear& a, int max_tokens)
     : a_(&a), units_per_range_(std::max(1, a.units() / 256)),
       side_(a.right() ? sizeof(float) * max_tokens * a.right()->rows : 0) {}
@@ -205,16 +209,7 @@ void Product::finish(int task) {
             y_[token * stride_ + row] += term[static_cast<std::int64_t>(token) * count + row - first];
 }
 
-const Table& table() {
-#if defined(__x86_64__)
-    switch (active()) {
-        case Isa::avx512: return avx512_table;
-        case Isa::avx2: return avx2_table;
-        default: break;
-    }
-#endif
-    return portable_table;
-}
+const Table& table() { return GOSSAMER_SELECT_DOT(linear); }
 
 namespace {
 

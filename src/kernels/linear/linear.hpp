@@ -89,8 +89,8 @@ public:
     virtual std::size_t bytes() const = 0;             // weight bytes that one product reads
 
     // A sum with a low-rank term: run() leaves out left (right x), see Product.
-    virtual const Linear* right() const { return nullptr; }
-    virtual const Linear* left() const { return nullptr; }
+    virtual const Linear* right() const; // null unless it is one
+    virtual const Linear* left() const;
 
     int units() const { return (rows + unit_rows - 1) / unit_rows; }
 
@@ -160,7 +160,7 @@ struct Table {
                      float* mean);
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table, neon_dot_table;
 const Table& table(); // of the active ISA
 
 // base + left right; takes ownership of none

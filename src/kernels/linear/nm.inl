@@ -24,6 +24,12 @@ GOSSAMER_INLINE v16f pick(const float* x, v16u positions) {
     std::memcpy(parts, &positions, sizeof parts);
     const __m256 picked[2] = {_mm256_permutevar_ps(four, parts[0]), _mm256_permutevar_ps(four, parts[1])};
     return load<v16f>(picked);
+#elif GOSSAMER_NEON
+    const uint8x16_t four = vreinterpretq_u8_f32(vld1q_f32(x));
+    return v16f::each([&](int i) { // a position in all four bytes, four times, and the bytes of a float
+        const uint32x4_t from = vmlaq_n_u32(vdupq_n_u32(0x03020100u), vandq_u32(positions.part[i], vdupq_n_u32(3)), 0x04040404u);
+        return (float4)vqtbl1q_u8(four, vreinterpretq_u8_u32(from));
+    });
 #else
     v16f v;
     for (int i = 0; i < 16; ++i) v[i] = x[positions[i] & 3u];

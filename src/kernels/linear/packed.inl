@@ -25,8 +25,15 @@ struct PackedView {
 template <int Bits>
 struct CodeVector {
     static constexpr int codes = 32 / Bits; // of one row in 64 bytes
-    static constexpr std::uint32_t mask = Bits == 8 ? 0xffffffffu : Bits == 4 ? 0x0f0f0f0fu : 0x03030303u;
 };
+
+// What the integer sums start from: minus the zero codes (less the bias) times the sum of the activations.
+template <int Bits, Zero Z>
+GOSSAMER_INLINE v16i start(v16i zero, int middle, std::int32_t minus) {
+    if constexpr (Z == Zero::middle) return v16i{} + minus * (middle - bias<Bits>);
+    if constexpr (Z == Zero::integer) return small_product(zero - bias<Bits>, minus);
+    return v16i{} - minus * bias<Bits>;
+}
 
 // Adds the products of `Vectors` code vectors with int8 activations.
 template <int Bits, int Vectors, int N>
@@ -37,10 +44,10 @@ GOSSAMER_INLINE void dot_codes(const std::uint8_t* codes, const std::int8_t* q, 
         const v16u packed = load<v16u>(codes + v * 64);
 #pragma GCC unroll 4
         for (int j = 0; j < 8 / Bits; ++j) {
-            const v16u plane = Bits == 8 ? packed : (packed >> (Bits * j)) & C::mask;
+            const v16u four = plane<Bits>(packed, j);
 #pragma GCC unroll 8
             for (int n = 0; n < N; ++n)
-                acc[n] = dot4(acc[n], plane, four_bytes(q + n * stride + v * C::codes + 4 * j));
+                acc[n] = dot4<Bits>(acc[n], four, quad(q + n * stride, v * C::codes / 4 + j));
         }
     }
 }
@@ -62,12 +69,8 @@ GOSSAMER_INLINE void packed_wide(const PackedView& a, const Activation& x, v16f*
             v16i acc[N];
             for (int n = 0; n < N; ++n) {
                 const std::int32_t minus = x.sum[n * x.blocks + block];
-                if constexpr (Z == Zero::middle) acc[n] = v16i{} + minus * a.middle;
-                if constexpr (Z == Zero::integer) acc[n] = small_product(zero, minus);
-                if constexpr (Z == Zero::real) {
-                    acc[n] = v16i{};
-                    y[n] += shift * (x.scale[n * x.blocks + block] * static_cast<float>(minus));
-                }
+                acc[n] = start<Bits, Z>(zero, a.middle, minus);
+                if constexpr (Z == Zero::real) y[n] += shift * (x.scale[n * x.blocks + block] * static_cast<float>(minus));
             }
             dot_codes<Bits, vectors, N>(a.codes + static_cast<std::int64_t>(block) * vectors * 64,
                                         x.q + block * act_block, q_stride, acc);
@@ -107,12 +110,8 @@ GOSSAMER_INLINE void packed_halves(const PackedView& a, const Activation& x, v16
             v16i acc[N];
             for (int n = 0; n < N; ++n) {
                 const std::int32_t minus = x.half[n * 2 * x.blocks + half];
-                if constexpr (Z == Zero::middle) acc[n] = v16i{} + minus * a.middle;
-                if constexpr (Z == Zero::integer) acc[n] = small_product(zero, minus);
-                if constexpr (Z == Zero::real) {
-                    acc[n] = v16i{};
-                    y[n] -= shift * x.mean[n * 2 * x.blocks + half];
-                }
+                acc[n] = start<Bits, Z>(zero, a.middle, minus);
+                if constexpr (Z == Zero::real) y[n] -= shift * x.mean[n * 2 * x.blocks + half];
             }
             dot_codes<Bits, vectors, N>(a.codes + static_cast<std::int64_t>(half) * vectors * 64, x.q + half * 16,
                                         q_stride, acc);

@@ -16,6 +16,20 @@ inline std::int32_t quantise_half(v16f x, float inverse, std::int8_t* q) {
 inline float largest(v16f a, v16f b) {
     return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps((__m512)a), _mm512_abs_ps((__m512)b)));
 }
+#elif GOSSAMER_NEON
+inline std::int32_t quantise_half(v16f x, float inverse, std::int8_t* q) {
+    const v16i code = v16i::each([&](int i) { return vcvtnq_s32_f32(x.part[i] * inverse); });
+    const int16x8_t low = vcombine_s16(vmovn_s32(code.part[0]), vmovn_s32(code.part[1]));
+    const int16x8_t high = vcombine_s16(vmovn_s32(code.part[2]), vmovn_s32(code.part[3]));
+    vst1q_s8(q, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+    return vaddvq_s32((code.part[0] + code.part[1]) + (code.part[2] + code.part[3]));
+}
+
+inline float largest(v16f a, v16f b) { // of numbers, as the others: maxnm leaves NaN out
+    float32x4_t top = vdupq_n_f32(0);
+    for (int i = 0; i < 4; ++i) top = vmaxnmq_f32(top, vmaxnmq_f32(vabsq_f32(a.part[i]), vabsq_f32(b.part[i])));
+    return vmaxnmvq_f32(top);
+}
 #else
 inline std::int32_t quantise_half(v16f x, float inverse, std::int8_t* q) {
     std::int32_t sum = 0;

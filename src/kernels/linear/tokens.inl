@@ -1,4 +1,4 @@
-// The loop that every interleaved kernel shares: units of 32 rows as blocks of 16, tokens in tiles of 8, 4, 2, 1.
+// The loop that every interleaved kernel shares: units of 32 rows as blocks of 16, tokens in tiles of 8 (without NEON), 4, 2, 1.
 #pragma once
 
 #include "lanes.inl"
@@ -12,14 +12,15 @@ void run_blocks(const Tile& kernel, int rows, int first, int last, const Activat
     const int blocks = smaller(last * unit_rows / 16, (rows + 15) / 16);
     for (int block = first * unit_rows / 16; block < blocks; ++block) {
         const int count = rows - block * 16;
-        v16f out[8];
+        v16f out[widest];
         int token = 0;
         const auto emit = [&](int n) {
             for (int i = 0; i < n; ++i) store_some(y + (token + i) * stride + block * 16, out[i], count);
             token += n;
         };
-        for (; token + 8 <= x.tokens;) kernel.template tile<8>(block, x.token(token), out), emit(8);
-        if (token + 4 <= x.tokens) kernel.template tile<4>(block, x.token(token), out), emit(4);
+        for (; token + widest <= x.tokens;) kernel.template tile<widest>(block, x.token(token), out), emit(widest);
+        if constexpr (widest > 4)
+            if (token + 4 <= x.tokens) kernel.template tile<4>(block, x.token(token), out), emit(4);
         if (token + 2 <= x.tokens) kernel.template tile<2>(block, x.token(token), out), emit(2);
         if (token < x.tokens) kernel.template tile<1>(block, x.token(token), out), emit(1);
     }

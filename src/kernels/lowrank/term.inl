@@ -41,6 +41,11 @@ inline float dot_bfloat(const std::uint16_t* a, const float* b, std::int64_t cou
     for (; i + 16 <= count; i += 16)
         for (int k = 0; k < 2; ++k) sums[k] = _mm256_fmadd_ps(wide(i + 8 * k), _mm256_loadu_ps(b + i + 8 * k), sums[k]);
     total = simd<float>::sum((simd<float>::type)_mm256_add_ps(sums[0], sums[1]));
+#elif GOSSAMER_NEON
+    float4 sums[4] = {};
+    for (; i + 16 <= count; i += 16)
+        for (int k = 0; k < 4; ++k) sums[k] += widen_brain(vld1_u16(a + i + 4 * k)) * (float4)vld1q_f32(b + i + 4 * k);
+    total = simd<float>::sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 #endif
     for (; i < count; ++i) total += widened(a[i]) * b[i];
     return total;

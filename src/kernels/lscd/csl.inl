@@ -9,13 +9,13 @@ template <int N>
 void multiply_strip(const std::uint16_t* entries, const float* x, float* sums) {
     v16f acc[1][N];
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i) acc[0][i] = load(sums + 16 * i);
+    for (int i = 0; i < N; ++i) acc[0][i] = load<v16f>(sums + 16 * i);
     for (int k = 0; k < csl_cols; ++k) {
         const v16f w[1] = {Half::expand(0xffffu, entries + k * 16)};
         Half::multiply<1, N>(w, x + k * N, N, 1, acc);
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i) std::memcpy(sums + 16 * i, &acc[0][i], sizeof acc[0][i]);
+    for (int i = 0; i < N; ++i) store(sums + 16 * i, acc[0][i]);
 }
 
 inline void scatter_tile(const std::uint32_t* words, const std::uint32_t* end, std::uint16_t* dense) {

@@ -1,14 +1,11 @@
 // How one vector of 16 rows is expanded from a mask and packed values, and multiplied with columns of X.
 #pragma once
 
-#include "../dispatch/simd.hpp"
+#include "../dispatch/sixteen.hpp"
 #include "lscd.hpp"
 
 namespace gossamer::lscd {
 inline namespace GOSSAMER_ISA {
-
-typedef float v16f __attribute__((vector_size(64)));
-typedef std::uint32_t v16u __attribute__((vector_size(64)));
 
 #if !defined(__AVX512F__) && defined(__AVX2__)
 struct Tables { // for each mask of 8 bits: where each place of the expanded vector takes its value from
@@ -52,9 +49,7 @@ struct Single { // float32
     static constexpr int columns = 1, x_columns = 1; // of A a step; of X an element holds
 
     static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
-#if defined(__AVX512F__)
-        return (v16f)_mm512_maskz_expand_ps(mask, _mm512_loadu_ps(p));
-#elif defined(__AVX2__)
+#if defined(__AVX2__) && !defined(__AVX512F__)
         v16f v;
         for (int half = 0; half < 2; ++half) {
             const int bits = mask >> (8 * half) & 255;
@@ -67,9 +62,7 @@ struct Single { // float32
         }
         return v;
 #else
-        v16f v{};
-        for (std::uint32_t bits = mask; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = *p++;
-        return v;
+        return gossamer::expand(mask, p);
 #endif
     }
     template <int R, int N>
@@ -101,6 +94,10 @@ struct Half { // float16, multiplied as float32
             p += __builtin_popcount(bits);
         }
         return v;
+#elif GOSSAMER_NEON
+        const uint16x8_t low = expand_eight(mask & 255u, p), high = expand_eight(mask >> 8, p);
+        return {{widen_halves(vget_low_u16(low)), widen_halves(vget_high_u16(low)), widen_halves(vget_low_u16(high)),
+                 widen_halves(vget_high_u16(high))}};
 #else
         v16f v{};
         for (std::uint32_t bits = mask; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = to_float(*p++);
@@ -143,6 +140,8 @@ struct Brain { // bfloat16 in pairs of columns, multiplied as float32
             p += __builtin_popcount(bits);
         }
         return v;
+#elif GOSSAMER_NEON
+        return v16u::each([&](int i) { return (uint32x4_t)expand_eight(mask >> (8 * i) & 255u, p); });
 #else
         v16u v{};
         for (std::uint32_t bits = mask; bits; bits &= bits - 1) {

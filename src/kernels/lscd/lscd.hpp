@@ -59,7 +59,7 @@ struct Table {
     Scattered scatter;
 };
 
-extern const Table portable_table, avx2_table, avx512_table, avx512bf16_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table, avx512bf16_table;
 const Table& table(); // of the active ISA and of what the CPU has beyond it
 
 } // namespace gossamer::lscd

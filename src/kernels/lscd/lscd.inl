@@ -43,12 +43,6 @@ GOSSAMER_INLINE void prefetch_tile(const Matrix& a, std::int64_t t) {
     __builtin_prefetch(masks + steps<F> / 2);
 }
 
-GOSSAMER_INLINE v16f load(const float* p) {
-    v16f v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
 // Where a block of columns takes the expanded vectors from: the tiles, the tiles and keeps them, or what was kept.
 enum class Source { tiles, tiles_kept, kept };
 
@@ -65,7 +59,7 @@ void block(const Matrix& a, std::int64_t row_tile, std::int64_t first, std::int6
 #pragma GCC unroll 2
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-            for (int i = 0; i < N; ++i) acc[0][r][i] = load(out + r * out_stride + 16 * i);
+            for (int i = 0; i < N; ++i) acc[0][r][i] = load<v16f>(out + r * out_stride + 16 * i);
     [[maybe_unused]] Spare<F> spare[R];
     for (std::int64_t j = first; j < last; ++j) {
         [[maybe_unused]] const typename F::Value* p[R];
@@ -104,7 +98,7 @@ void block(const Matrix& a, std::int64_t row_tile, std::int64_t first, std::int6
             v16f total = acc[0][r][i];
 #pragma GCC unroll 4
             for (int c = 1; c < chains; ++c) total += acc[c][r][i];
-            std::memcpy(out + r * out_stride + 16 * i, &total, sizeof total);
+            store(out + r * out_stride + 16 * i, total);
         }
 }
 

@@ -36,6 +36,6 @@ struct Table {
     Multiply<double> float64;
 };
 
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table;
 
 } // namespace gossamer::monarch

@@ -68,6 +68,14 @@ void round_block(const float* x, std::int64_t stride, std::int64_t k, std::int64
         v = _mm512_min_ps(_mm512_max_ps(v, negative), limit); // max returns its second argument for NaN
         _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + j), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
     }
+#elif GOSSAMER_NEON
+    for (int j = 0; j < block; j += 8) {
+        const auto four = [&](int at) { // maxnm returns the number of a number and NaN
+            const float32x4_t v = vmulq_n_f32(vld1q_f32(values + at), r.inverse);
+            return vqmovn_s32(vcvtnq_s32_f32(vminq_f32(vmaxnmq_f32(v, vdupq_n_f32(-127.0f)), vdupq_n_f32(127.0f))));
+        };
+        vst1_s8(codes + j, vqmovn_s16(vcombine_s16(four(j), four(j + 4))));
+    }
 #else
     for (int j = 0; j < block; ++j) codes[j] = rounded(values[j], r.inverse);
 #endif
@@ -119,11 +127,34 @@ GOSSAMER_INLINE Words::type dot4(Bytes::type codes, Bytes::type x) {
     const __m128i even = _mm_madd_epi16(_mm_and_si128(a, _mm_set1_epi16(255)), _mm_srai_epi16(_mm_slli_epi16(b, 8), 8));
     const __m128i odd = _mm_madd_epi16(_mm_srli_epi16(a, 8), _mm_srai_epi16(b, 8));
     return (Words::type)_mm_add_epi32(even, odd);
+#elif GOSSAMER_NEON
+    const auto a = (uint8x16_t)codes;
+    const auto b = (int8x16_t)x;
+    const int32x4_t none = vdupq_n_s32(0);
+    if constexpr (Bits <= 4)
+        return (Words::type)dot_bytes(none, vreinterpretq_s8_u8(a), b);
+    else
+        return (Words::type)(dot_bytes(none, minus_128(a), b) - dot_bytes(none, vdupq_n_s8(-128), b));
 #else
     const auto a = (Words::type)codes, b = (Words::type)x;
     Words::type sum = (a & 255) * ((b << 24) >> 24);
     for (int j = 1; j < 4; ++j) sum += ((a >> (8 * j)) & 255) * ((b << (24 - 8 * j)) >> 24);
     return sum;
+#endif
+}
+
+// The same of codes - zero.
+template <int Bits>
+GOSSAMER_INLINE Words::type dot4_less(Bytes::type codes, Bytes::type zero, Bytes::type x) {
+#if GOSSAMER_NEON
+    const auto b = (int8x16_t)x;
+    const int32x4_t none = vdupq_n_s32(0);
+    if constexpr (Bits <= 4)
+        return (Words::type)dot_bytes(none, (int8x16_t)(codes - zero), b);
+    else
+        return (Words::type)(dot_bytes(none, minus_128((uint8x16_t)codes), b) - dot_bytes(none, minus_128((uint8x16_t)zero), b));
+#else
+    return dot4<Bits>(codes, x) - dot4<Bits>(zero, x);
 #endif
 }
 

@@ -29,7 +29,7 @@ void define(nb::module_& m, const char* name) {
           [](Groups codes, Halves scale, Nibbles integer_zero, Halves float_zero, Array<const Real, 2> x,
              Array<Real, 2> y, int bits, std::int64_t group, int threads, const lowrank::BoundFactor* left,
              const lowrank::BoundFactor* right) {
-              matmat<Real>(GOSSAMER_SELECT(quant).*Entry, codes, scale, integer_zero, float_zero, x, y, bits, group,
+              matmat<Real>(GOSSAMER_SELECT_DOT(quant).*Entry, codes, scale, integer_zero, float_zero, x, y, bits, group,
                            threads, left, right);
           },
           nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert().none(),

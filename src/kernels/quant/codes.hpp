@@ -1,8 +1,10 @@
 // From packed bytes to codes: any group one by one, common groups a vector ("strip") at a time in registers.
 #pragma once
 
-#include "../dispatch/simd.hpp"
+#include "../dispatch/neon.hpp"
 #include "groups.hpp"
+
+#include <type_traits>
 
 namespace gossamer::inline GOSSAMER_ISA {
 
@@ -74,7 +76,11 @@ inline void expand_zeros(const QuantisedGroups& w, std::int64_t first, std::int6
     if (count % 2) out[count - 1] = from[count / 2] & 15;
 }
 
-#if defined(__AVX2__)
+#if defined(__AVX2__) || GOSSAMER_NEON
+#define GOSSAMER_PACKED 1 // strips are unpacked in registers
+#endif
+
+#if GOSSAMER_PACKED
 
 // Groups of 16 Repeat codes (Repeat = 1, 2, 4, 8): where the codes of a strip lie in packed bytes.
 template <int Bits, int Repeat>
@@ -88,6 +94,14 @@ struct Layout {
     struct Lanes {
         std::int32_t word[strip / 4], shift[strip / 4];
     };
+#if GOSSAMER_NEON
+    struct Shifts { // of each code, to the left
+        std::int8_t by[strip];
+        constexpr explicit Shifts(const Lanes& lanes) : by() {
+            for (int code = 0; code < strip; ++code) by[code] = static_cast<std::int8_t>(-lanes.shift[code / 4]);
+        }
+    };
+#endif
     static constexpr Lanes lanes(int which) { // the 4-byte word of the window, and the shift, of each 4 codes
         Lanes table{};
         for (int lane = 0; lane < strip / 4; ++lane) {
@@ -118,6 +132,14 @@ struct Layout {
             const __m512i codes = _mm512_and_si512(_mm512_srlv_epi32(spread, _mm512_loadu_si512(table.shift)),
                                                    _mm512_set1_epi8(mask));
             return (Bytes::type)codes;
+#elif GOSSAMER_NEON
+            using Word = std::conditional_t<window == 4, std::uint32_t, std::uint64_t>;
+            static_assert(sizeof(Word) == window); // the window repeats, so that bytes stay where they are
+            Word word;
+            std::memcpy(&word, p, sizeof word);
+            const auto wide = (uint8x16_t)simd<Word>::splat(word);
+            constexpr Shifts down(table);
+            return (Bytes::type)vandq_u8(vshlq_u8(wide, vld1q_s8(down.by)), vdupq_n_u8(mask));
 #else
             __m256i wide;
             if constexpr (window == 16)

@@ -13,7 +13,7 @@ inline constexpr std::int64_t batch_groups = 64, batch_codes = 4096;
 // Bytes of working memory that unpack() and dequantise() need.
 inline std::int64_t batch_bytes(const QuantisedGroups& w) { return most(batch_codes, padded(w)) + strip; }
 
-#if defined(__AVX2__)
+#if GOSSAMER_PACKED
 
 template <int Bits, int Repeat>
 void unpack_packed(const std::uint8_t* from, std::int64_t count, std::uint8_t* out) {
@@ -51,7 +51,7 @@ bool unpack_packed(std::int64_t group, const std::uint8_t* from, std::int64_t co
 
 // Groups [first, first + count), padded(w) codes each; writes up to a strip beyond them.
 inline void unpack(const QuantisedGroups& w, std::int64_t first, std::int64_t count, std::uint8_t* out) {
-#if defined(__AVX2__)
+#if GOSSAMER_PACKED
     const std::uint8_t* from = w.codes + first * group_bytes(w);
     if (w.bits == 2 && unpack_packed<2>(w.group, from, count, out)) return;
     if (w.bits == 4 && unpack_packed<4>(w.group, from, count, out)) return;
@@ -77,6 +77,17 @@ GOSSAMER_INLINE void scale_codes(const std::uint8_t* codes, std::int64_t count, 
             const auto four = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + j)));
             const auto code = (Floats::type)_mm256_cvtepi32_ps(four);
             Floats::store(out + j, (code - zero) * scale - minus);
+        }
+#elif GOSSAMER_NEON
+    if constexpr (std::is_same_v<Real, float>)
+        for (; j + 8 <= count; j += 8) {
+            const uint16x8_t eight = vmovl_u8(vld1_u8(codes + j));
+            const auto put = [&](float* to, uint16x4_t four) {
+                const Floats::type code = vcvtq_f32_u32(vmovl_u16(four));
+                Floats::store(to, (code - zero) * scale - minus);
+            };
+            put(out + j, vget_low_u16(eight));
+            put(out + j + 4, vget_high_u16(eight));
         }
 #endif
     for (; j < count; ++j) out[j] = (static_cast<Real>(codes[j]) - zero) * scale - minus;

@@ -91,8 +91,11 @@ struct Accumulator {
             Bytes::type values;
             Floats::type step;
             x.template load<Groups, Repeat>(c, at, g, which, valid, values, step);
-            auto product = dot4<Bits>(codes, values);
-            if constexpr (Z != Zeros::none) product -= dot4<Bits>(zero, values);
+            Words::type product;
+            if constexpr (Z == Zeros::none)
+                product = dot4<Bits>(codes, values);
+            else
+                product = dot4_less<Bits>(codes, zero, values);
             sums[c] += to_floats(product) * (scale * step);
         }
     }
@@ -117,7 +120,7 @@ void multiply_bytes(const Run& run, const Source& x, float* out) {
     sum.finish(out);
 }
 
-#if defined(__AVX2__)
+#if GOSSAMER_PACKED
 
 template <int Bits, int Repeat, Zeros Z, class Source>
 void multiply_packed(const Run& run, const Source& x, float* out) {

@@ -50,7 +50,7 @@ inline constexpr const char* names[operations] = {
 inline constexpr int value_bytes[operations] = {4, 8, 8, 16, 4, 8, 4, 8, 4, 8, 4, 8, 4, 8, 1, 8};
 
 using Table = Passes<std::int32_t>;
-extern const Table portable_table, avx2_table, avx512_table;
+extern const Table portable_table, avx2_table, avx512_table, neon_table;
 // 2^31 entries are bound by memory: one instruction set will do, and a third of the code is saved
 extern const Passes<std::int64_t> wide_table;
 

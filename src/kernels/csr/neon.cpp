@@ -1,0 +1,3 @@
+#include "csr.inl"
+
+const gossamer::csr::Table gossamer::csr::neon_table = gossamer::csr::kernels;

@@ -1,0 +1,3 @@
+#include "ops.inl"
+
+const gossamer::decoder::Ops gossamer::decoder::neon_table = gossamer::decoder::kernels;

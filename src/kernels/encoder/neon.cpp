@@ -1,0 +1,3 @@
+#include "encoder.inl"
+
+const gossamer::encoder::Table gossamer::encoder::neon_table = gossamer::encoder::kernels;

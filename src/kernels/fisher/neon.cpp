@@ -1,0 +1,3 @@
+#include "fisher.inl"
+
+const gossamer::fisher::Table gossamer::fisher::neon_table = gossamer::fisher::kernels;

@@ -1,0 +1,3 @@
+#include "nm.inl"
+
+const gossamer::nm::Table gossamer::nm::neon_table = gossamer::nm::kernels;

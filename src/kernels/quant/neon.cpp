@@ -1,0 +1,3 @@
+#include "quant.inl"
+
+const gossamer::quant::Table gossamer::quant::neon_table = gossamer::quant::kernels;
