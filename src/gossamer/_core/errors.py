@@ -27,6 +27,26 @@ class FormatError(GossamerError, ValueError):
     """A file is truncated, damaged, of another version, or not what its name says."""
 
 
+class BoundError(ArgumentError):
+    """No approximation within the limits that were set keeps the error that was asked for.
+
+    Attributes
+    ----------
+    R : float
+        Largest magnitude that the argument of the approximated function can take.
+    needed : int
+        Terms that the error asked for takes at most.
+    """
+
+    def __init__(self, message: str, R: float = float("nan"), needed: int = 0) -> None:
+        super().__init__(message)
+        self.R, self.needed = R, needed
+
+
+class CostError(ArgumentError, MemoryError):
+    """The work asked for would take so long, or so much memory, that it wants to be asked for explicitly."""
+
+
 class MissingDataError(GossamerError, FileNotFoundError):
     """A model or data set that gossamer does not bring is needed and not on this machine."""
 

@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "structures.diagonal": ["Diagonal", "DiagonalMatrix"],
         "structures.group_quant": ["GroupQuant", "GroupQuantMatrix"],
         "structures.group_sparse_quant": ["GroupSparseQuant", "GroupSparseQuantMatrix"],
+        "structures.khatri_rao": ["KhatriRao", "KhatriRaoMatrix", "khatri_rao"],
         "structures.kronecker": ["Kronecker", "KroneckerMatrix"],
         "structures.low_rank": ["LowRank", "LowRankMatrix"],
         "structures.monarch": ["Monarch", "MonarchMatrix", "MonarchMixingWarning"],
@@ -41,5 +42,8 @@ __getattr__, __dir__, __all__ = attach(
         "structures.unstructured": ["CSRMatrix", "Unstructured"],
         "structures.unstructured_quant": ["UnstructuredQuant", "UnstructuredQuantMatrix"],
         "tags": ["check_tags"],
+        "transforms.exp_features": ["ExpFeaturesInfo", "exp_features"],
+        "transforms.exp_series": ["ExpSeries", "exp_series", "smallest_exp_series"],
+        "transforms.monomials": ["AnisotropicMonomials"],
     },
 )

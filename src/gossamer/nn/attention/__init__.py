@@ -1,0 +1,1 @@
+"""Attention beyond pairs of tokens."""

@@ -1,0 +1,3 @@
+#include "monomial.inl"
+
+const gossamer::monomial::Table gossamer::monomial::portable_table = gossamer::monomial::kernels;

@@ -1,0 +1,3 @@
+#include "tensor_attention.inl"
+
+const gossamer::tensor_attention::Table gossamer::tensor_attention::avx2_table = gossamer::tensor_attention::kernels;
