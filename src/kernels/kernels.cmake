@@ -31,7 +31,7 @@ function(gossamer_kernel_sources out)
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags_${isa}}")
       endif()
     endforeach()
-    # Sixteen-lane vectors in registers of four take GCC minutes to unroll; here this path is the oracle, not the fast one.
+    # Sixteen-lane vectors in registers of four take GCC minutes to unroll; here this path is the oracle.
     if(GOSSAMER_ISAS AND family MATCHES "^(linear|lscd)$")
       set_source_files_properties(${root}/${family}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O1")
     endif()

@@ -7,8 +7,8 @@ namespace gossamer::inline GOSSAMER_ISA {
 
 #if GOSSAMER_NEON
 
-// Four vectors of four lanes, one by one: an array of a vector type that the machine does not have lives in memory, this
-// lives in registers.
+// Four vectors of four lanes, one by one: a variable of a vector type that the machine does not have lives in memory,
+// this one in registers.
 template <class T>
 struct Sixteen {
     typedef T Four __attribute__((vector_size(16)));
@@ -67,7 +67,7 @@ GOSSAMER_INLINE V load(const T* p) {
 }
 
 template <class T, class U>
-GOSSAMER_INLINE void store(U* p, Sixteen<T> v) { // by its own type: copied as bytes it would pass through other registers
+GOSSAMER_INLINE void store(U* p, Sixteen<T> v) { // copied as bytes it would pass through other registers
     typedef T Anywhere __attribute__((vector_size(16), aligned(1), may_alias));
     for (int i = 0; i < 4; ++i) reinterpret_cast<Anywhere*>(p)[i] = v.part[i];
 }

@@ -24,7 +24,8 @@ GOSSAMER_INLINE v16f spread(std::uint32_t bits, const v16f* values, int first) {
     int next = 4 * first;
     return v16f::each([&](int i) {
         const unsigned mask = bits >> (4 * i) & 15u;
-        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(static_cast<std::uint8_t>(next)));
+        const auto at = static_cast<std::uint8_t>(next);
+        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(at));
         next += 4 * expand_words.kept[mask];
         return (float4)vqtbx4q_u8(vqtbl4q_u8(low, from), high, vsubq_u8(from, vdupq_n_u8(64)));
     });
@@ -45,7 +46,8 @@ GOSSAMER_INLINE v16f spread(std::uint32_t bits, v16f values) {
     int next = 0;
     return v16f::each([&](int i) {
         const unsigned mask = bits >> (4 * i) & 15u;
-        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(static_cast<std::uint8_t>(next)));
+        const auto at = static_cast<std::uint8_t>(next);
+        const uint8x16_t from = vaddq_u8(vld1q_u8(expand_words.from[mask]), vdupq_n_u8(at));
         next += 4 * expand_words.kept[mask];
         return (float4)vqtbl4q_u8(all, from);
     });

@@ -38,7 +38,7 @@ template <int Bits, Zero Z>
 GOSSAMER_INLINE v16f sixteen_groups(const std::uint8_t* p, int n, int i, int middle, const std::int8_t* q, std::int32_t minus) {
     using R = Record<Bits, Z>;
     v16i acc{};
-    if constexpr (Bits != 8 && !GOSSAMER_NEON) { // the high nibbles where they stand: sixteen times too large, shifted once for all
+    if constexpr (Bits != 8 && !GOSSAMER_NEON) { // high nibbles where they stand: sixteen times too large, shifted once
 #pragma GCC unroll 4
         for (int plane = 0; plane < R::planes; ++plane)
             acc = dot4<8>(acc, load<v16u>(p + 4 * (plane * n + i)) & 0xf0f0f0f0u, quad(q, 2 * plane + 1));

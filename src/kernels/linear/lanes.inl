@@ -48,7 +48,8 @@ GOSSAMER_INLINE v16i load_bytes(const std::uint8_t* p) {
 #elif GOSSAMER_NEON
     const uint8x16_t all = vld1q_u8(p);
     const uint16x8_t low = vmovl_u8(vget_low_u8(all)), high = vmovl_high_u8(all);
-    return (v16i)v16u{{vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
+    return (v16i)v16u{
+        {vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
 #else
     v16i v;
     for (int i = 0; i < 16; ++i) v[i] = p[i];

@@ -27,7 +27,8 @@ GOSSAMER_INLINE v16f pick(const float* x, v16u positions) {
 #elif GOSSAMER_NEON
     const uint8x16_t four = vreinterpretq_u8_f32(vld1q_f32(x));
     return v16f::each([&](int i) { // a position in all four bytes, four times, and the bytes of a float
-        const uint32x4_t from = vmlaq_n_u32(vdupq_n_u32(0x03020100u), vandq_u32(positions.part[i], vdupq_n_u32(3)), 0x04040404u);
+        const uint32x4_t position = vandq_u32(positions.part[i], vdupq_n_u32(3));
+        const uint32x4_t from = vmlaq_n_u32(vdupq_n_u32(0x03020100u), position, 0x04040404u);
         return (float4)vqtbl1q_u8(four, vreinterpretq_u8_u32(from));
     });
 #else

@@ -8,7 +8,7 @@ namespace gossamer::monarch {
 inline namespace GOSSAMER_ISA {
 
 // Rows of a panel: with two vectors of tokens, as many sums as registers hold beside the operands.
-inline constexpr int panel_rows = vector_bytes == 64 ? 12 : vector_bytes == 32 ? 6 : 4;
+inline constexpr int panel_rows = vector_registers == 32 ? 12 : vector_bytes == 32 ? 6 : 4;
 inline constexpr std::int64_t depth_part = 512;           // of a panel, which then stays in L1 for the next strip
 inline constexpr std::int64_t tile_strips = 2;            // that go through all stages together, in L2
 inline constexpr std::int64_t group_strips = 16;          // that share one pass over weights too large for L3

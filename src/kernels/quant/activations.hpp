@@ -149,10 +149,9 @@ GOSSAMER_INLINE Words::type dot4_less(Bytes::type codes, Bytes::type zero, Bytes
 #if GOSSAMER_NEON
     const auto b = (int8x16_t)x;
     const int32x4_t none = vdupq_n_s32(0);
-    if constexpr (Bits <= 4)
-        return (Words::type)dot_bytes(none, (int8x16_t)(codes - zero), b);
-    else
-        return (Words::type)(dot_bytes(none, minus_128((uint8x16_t)codes), b) - dot_bytes(none, minus_128((uint8x16_t)zero), b));
+    if constexpr (Bits <= 4) return (Words::type)dot_bytes(none, (int8x16_t)(codes - zero), b);
+    const int8x16_t code = minus_128((uint8x16_t)codes), middle = minus_128((uint8x16_t)zero);
+    return (Words::type)(dot_bytes(none, code, b) - dot_bytes(none, middle, b));
 #else
     return dot4<Bits>(codes, x) - dot4<Bits>(zero, x);
 #endif

@@ -124,7 +124,7 @@ void random_rows(std::int64_t rows, std::int64_t count, std::vector<Index>& row_
 }
 
 // `dot`: with the integer dot product, which only quant, gqs and linear have.
-void products(bool dot); // csr, block, nm, quant, gqs, lowrank
+void products(bool dot); // csr, block, nm, monarch, quant, gqs, lowrank
 void prepared(bool dot); // linear, lscd
 void layers();           // decoder, encoder
 

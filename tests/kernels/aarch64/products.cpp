@@ -1,9 +1,10 @@
-// Kernels that take their factors as files hold them: csr, block, nm, quant, gqs and low-rank terms.
+// Kernels that take their factors as files hold them: csr, block, nm, monarch, quant, gqs and low-rank terms.
 #include "block/block.hpp"
 #include "check.hpp"
 #include "csr/csr.hpp"
 #include "gqs/gqs.hpp"
 #include "lowrank/lowrank.hpp"
+#include "monarch/monarch.hpp"
 #include "nm/nm.hpp"
 #include "quant/quant.hpp"
 
@@ -59,6 +60,35 @@ void one_nm(std::int64_t rows, std::int64_t groups, int n, int m) {
         return [&](const Real* x, std::int64_t count, Real* y, int threads) { (table.*Entry)(a, x, count, y, threads); };
     };
     product<Real>("nm " + std::to_string(n) + ":" + std::to_string(m), rows, groups * m, with(nm::neon_table), with(nm::portable_table));
+}
+
+// Two stages; one row of the second is dropped, one place of the first stays zero.
+template <class Real, auto Entry>
+void one_monarch(std::int64_t blocks, std::int64_t rows, std::int64_t depth, bool bfloat16, bool by_token) {
+    const std::int64_t x_rows = blocks * depth - 1, y_rows = rows * 3 - 1; // the second stage: `rows` blocks of 3 x blocks
+    const auto a = normals<Real>(blocks * rows * depth), b = normals<Real>(rows * 3 * blocks);
+    std::vector<std::uint16_t> a_brain, b_brain;
+    for (const Real w : a) a_brain.push_back(brain(static_cast<float>(w)));
+    for (const Real w : b) b_brain.push_back(brain(static_cast<float>(w)));
+    std::vector<std::int32_t> place, middle(static_cast<std::size_t>(blocks * rows)), out(static_cast<std::size_t>(rows * 3));
+    for (std::int64_t i = 0; i < x_rows; ++i) place.push_back(static_cast<std::int32_t>(blocks * depth - 1 - i));
+    for (std::int64_t i = 0; i < blocks * rows; ++i) middle[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % rows * blocks + i / rows);
+    for (std::int64_t i = 0; i < rows * 3; ++i) out[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i - 1);
+    const monarch::Stage stages[] = {
+        {bfloat16 ? static_cast<const void*>(a_brain.data()) : a.data(), bfloat16, blocks, rows, depth, rows * depth, depth, 1, middle.data()},
+        {bfloat16 ? static_cast<const void*>(b_brain.data()) : b.data(), bfloat16, rows, 3, blocks, 3 * blocks, 1, 3, out.data()}};
+    const monarch::Chain chain{stages, 2, place.data()};
+    const auto with = [&](const monarch::Table& table) {
+        return [&](const Real* x, std::int64_t n, Real* y, int threads) {
+            std::vector<Real> turned(static_cast<std::size_t>(x_rows * n)), result(static_cast<std::size_t>(y_rows * n));
+            if (!by_token) return (table.*Entry)(chain, {x, x_rows, n, false}, {y, y_rows, n, false}, threads);
+            for (std::int64_t k = 0; k < x_rows * n; ++k) turned[static_cast<std::size_t>(k % n * x_rows + k / n)] = x[k];
+            (table.*Entry)(chain, {turned.data(), x_rows, n, true}, {result.data(), y_rows, n, true}, threads);
+            for (std::int64_t k = 0; k < y_rows * n; ++k) y[k] = result[static_cast<std::size_t>(k % n * y_rows + k / n)];
+        };
+    };
+    product<Real>("monarch of " + std::to_string(blocks) + " blocks", y_rows, x_rows, with(monarch::neon_table), with(monarch::portable_table),
+                  false, {1, 3, 5, 32, 77});
 }
 
 enum class Zero { none, integer, real };
@@ -185,6 +215,12 @@ void products(bool dot) {
                 one_nm<double, &nm::Table::float64>(35, groups, n, m);
             }
         one_nm<float, &nm::Table::float32>(600, 101, 2, 4);
+        for (const bool by_token : {false, true})
+            for (const bool bfloat16 : {false, true}) {
+                one_monarch<float, &monarch::Table::float32>(5, 7, 6, bfloat16, by_token);
+                one_monarch<double, &monarch::Table::float64>(3, 17, 9, bfloat16, by_token);
+                one_monarch<float, &monarch::Table::float32>(16, 61, 15, bfloat16, by_token);
+            }
         for (const int rank : {1, 16}) one_lowrank(37, 75, rank);
         one_lowrank(250, 333, 9);
     }
