@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "structures.diagonal": ["Diagonal", "DiagonalMatrix"],
         "structures.group_quant": ["GroupQuant", "GroupQuantMatrix"],
         "structures.group_sparse_quant": ["GroupSparseQuant", "GroupSparseQuantMatrix"],
+        "structures.hadamard": ["Hadamard", "HadamardMatrix"],
         "structures.khatri_rao": ["KhatriRao", "KhatriRaoMatrix", "khatri_rao"],
         "structures.kronecker": ["Kronecker", "KroneckerMatrix"],
         "structures.low_rank": ["LowRank", "LowRankMatrix"],
@@ -45,5 +46,9 @@ __getattr__, __dir__, __all__ = attach(
         "transforms.exp_features": ["ExpFeaturesInfo", "exp_features"],
         "transforms.exp_series": ["ExpSeries", "exp_series", "smallest_exp_series"],
         "transforms.monomials": ["AnisotropicMonomials"],
+        "transforms.sparse_wht.planner": ["SparseWHTPlan", "plan_sparse_wht"],
+        "transforms.sparse_wht.result": ["SparseWHTResult"],
+        "transforms.sparse_wht.transform": ["sparse_wht"],
+        "transforms.walsh_hadamard": ["fwht"],
     },
 )

@@ -14,6 +14,7 @@ from gossamer.linalg.structures.dense import Dense
 from gossamer.linalg.structures.diagonal import Diagonal
 from gossamer.linalg.structures.group_quant import GroupQuant
 from gossamer.linalg.structures.group_sparse_quant import GroupSparseQuant
+from gossamer.linalg.structures.hadamard import Hadamard
 from gossamer.linalg.structures.kronecker import Kronecker
 from gossamer.linalg.structures.low_rank import LowRank
 from gossamer.linalg.structures.nm import NM
@@ -132,6 +133,10 @@ def _square(structure: Structure) -> Choice:
     return lambda shape, bits: structure if shape[0] == shape[1] else None
 
 
+def _hadamard(shape: Shape, bits: float) -> Structure | None:
+    return Hadamard() if shape[0] == shape[1] and not shape[0] & (shape[0] - 1) else None
+
+
 FAMILIES: dict[str, Choice] = {
     "dense": _largest(lambda shape: [Dense("bfloat16")]),
     "quantised": _largest(lambda shape: [GroupQuant(bits, 32) for bits in (2, 3, 4, 8)]),
@@ -147,6 +152,7 @@ FAMILIES: dict[str, Choice] = {
     "Kronecker": lambda shape, bits: None,  # its shapes depend on the matrix, see _own_sizes
     "diagonal": _square(Diagonal()),
     "permutation": _square(Permutation()),
+    "Hadamard": _hadamard,
     "block-diagonal": _largest(_block_diagonal),
 }
 """How each family chooses its member."""

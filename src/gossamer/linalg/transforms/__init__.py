@@ -1,1 +1,1 @@
-"""Transforms of points into coordinates in which a function of their products becomes a product."""
+"""Transforms: of vectors (Walsh-Hadamard), and of points into coordinates in which functions become products."""

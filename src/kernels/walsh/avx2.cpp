@@ -1,0 +1,3 @@
+#include "walsh.inl"
+
+const gossamer::walsh::Table gossamer::walsh::avx2_table = gossamer::walsh::kernels;
