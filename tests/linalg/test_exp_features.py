@@ -184,6 +184,8 @@ def test_too_large_exponents_are_refused_with_what_they_need():
         exp_features(X, X, eps=1e-3)
     assert caught.value.R == 20
     assert caught.value.needed > 20_000
+    with pytest.raises(BoundError, match="max_features"):
+        AnisotropicMonomials(np.full(3, 1e4), 200, budget=1.0)
     with pytest.raises(BoundError, match="no polynomial"):
         exp_features(X * 10, X * 10)
 

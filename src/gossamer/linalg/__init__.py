@@ -45,6 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         "tags": ["check_tags"],
         "transforms.exp_features": ["ExpFeaturesInfo", "exp_features"],
         "transforms.exp_series": ["ExpSeries", "exp_series", "smallest_exp_series"],
+        "transforms.joint_rotation": ["joint_rotation"],
         "transforms.monomials": ["AnisotropicMonomials"],
         "transforms.sparse_wht.planner": ["SparseWHTPlan", "plan_sparse_wht"],
         "transforms.sparse_wht.result": ["SparseWHTResult"],

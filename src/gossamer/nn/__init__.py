@@ -5,7 +5,12 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "attention.lora_gradient": ["lora_attention_gradient"],
+        "attention.lora_layer": ["FastLoRAAttention", "LoRALinear"],
+        "attention.lora_report": ["HeadNorms", "LoRANormReport", "lora_norm_report"],
         "attention.match3": ["match3_construction", "match3_dataset"],
+        "attention.phase_transition": ["PhasePoint", "PhaseResult", "phase_transition"],
+        "attention.polynomial_attention": ["PolynomialAttention", "PolynomialAttentionInfo"],
         "attention.tensor_attention": ["TensorAttentionInfo", "tensor_attention"],
         "attention.tensor_layer": ["HigherOrderAttention", "TensorAttention"],
         "linear.densify": ["densify"],

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.special import gammaln
 
 from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_array, check_choice, check_float, check_int
@@ -242,8 +243,9 @@ def expand_exp(
 
 def _expansion(series: ExpSeries, sizes: np.ndarray, spare: float, max_features: int) -> ExpExpansion:
     """``spare`` is the relative error that dropped terms may add."""
-    factorials = np.array([math.factorial(t) for t in range(series.degree + 1)], np.float64)
-    cost = float((np.abs(series.coefficients) * factorials).max()) * math.exp(series.R)
+    with np.errstate(divide="ignore"):
+        relative = np.log(np.abs(series.coefficients)) + gammaln(np.arange(series.degree + 1) + 1.0)
+    cost = math.exp(float(relative.max()) + series.R)
     budget = max(spare, 0.0) / cost
     if budget > 0:
         budget = 2 ** (math.floor(4 * math.log2(budget)) / 4)  # few values, so that sets are found again

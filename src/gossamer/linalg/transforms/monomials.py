@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.special import gammaln
 
 from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_array, check_float, check_int
@@ -138,15 +139,19 @@ def _choose(M: tuple[float, ...], degree: int, budget: float, max_features: int)
     """Exponents for sizes in falling order, and what is dropped."""
     everything = math.comb(len(M) + degree, degree)
     R = sum(M)
-    total = sum(R**t / math.factorial(t) for t in range(degree + 1))
+    with np.errstate(over="ignore"):
+        total = float(_terms(R, degree).sum())
     rounding = 4e-16 * (degree + 2) * total
     tables = [_largest_from(size, degree) for size in M]
     threshold = math.prod(float(table[0]) for table in tables)
     spare = budget - rounding
     limit = everything if everything <= max_features else 4 * max_features
+    hopeless = (
+        not total - spare <= threshold * max_features
+    )  # no term exceeds the threshold that is set so far
     while True:
         threshold = 0.0 if spare <= 0 else threshold / 2
-        found = _above(tables, degree, threshold, limit)
+        found = None if hopeless else _above(tables, degree, threshold, limit)
         if found is None:
             raise BoundError(
                 f"degree={degree} for R={R:.4g} in {len(M)} coordinates takes more than max_features={max_features} "
@@ -155,9 +160,7 @@ def _choose(M: tuple[float, ...], degree: int, budget: float, max_features: int)
                 everything,
             )
         exponents, envelope = found
-        terms = np.array([[s**k / math.factorial(k) for k in range(degree + 1)] for s in M]).reshape(
-            len(M), degree + 1
-        )
+        terms = np.array([_terms(size, degree) for size in M]).reshape(len(M), degree + 1)
         weights = np.prod(terms[np.arange(len(M)), exponents], axis=1) if M else np.ones(1)
         if len(exponents) == everything or total - weights.sum() <= spare:
             break
@@ -176,10 +179,16 @@ def _choose(M: tuple[float, ...], degree: int, budget: float, max_features: int)
     return kept[np.lexsort((*kept.T[::-1], kept.sum(axis=1)))] if M else kept, dropped
 
 
+def _terms(size: float, degree: int) -> np.ndarray:
+    """``size^k / k!`` for k = 0, ..., degree; infinity where that is too large for float64."""
+    k = np.arange(degree + 1)
+    with np.errstate(over="ignore"):
+        return np.exp(k * math.log(size) - gammaln(k + 1.0)) if size > 0 else (k == 0).astype(np.float64)
+
+
 def _largest_from(size: float, degree: int) -> np.ndarray:
     """Entry k: the largest of ``size^j / j!`` over k <= j <= degree. Falling, so that thresholds keep divisors."""
-    terms = np.array([size**k / math.factorial(k) for k in range(degree + 1)])
-    return np.maximum.accumulate(terms[::-1])[::-1]
+    return np.maximum.accumulate(_terms(size, degree)[::-1])[::-1]
 
 
 def _above(
