@@ -10,6 +10,7 @@ from gossamer.linalg.nearest.kronecker import rearrange
 from gossamer.linalg.structure import Structure
 from gossamer.linalg.structures.block import Block
 from gossamer.linalg.structures.block_diagonal import BlockDiagonal
+from gossamer.linalg.structures.circulant import Circulant
 from gossamer.linalg.structures.dense import Dense
 from gossamer.linalg.structures.diagonal import Diagonal
 from gossamer.linalg.structures.group_quant import GroupQuant
@@ -17,9 +18,11 @@ from gossamer.linalg.structures.group_sparse_quant import GroupSparseQuant
 from gossamer.linalg.structures.hadamard import Hadamard
 from gossamer.linalg.structures.kronecker import Kronecker
 from gossamer.linalg.structures.low_rank import LowRank
+from gossamer.linalg.structures.monarch import Monarch
 from gossamer.linalg.structures.nm import NM
 from gossamer.linalg.structures.nm_quant import NMQuant
 from gossamer.linalg.structures.permutation import Permutation
+from gossamer.linalg.structures.toeplitz import Toeplitz
 from gossamer.linalg.structures.unstructured import Unstructured
 
 Shape = tuple[int, int]
@@ -115,6 +118,13 @@ def _captured(W: np.ndarray, member: Kronecker) -> float:
     return float(np.square(left @ R).sum() / max(np.square(left).sum(), 1e-30))
 
 
+def _monarch(shape: Shape) -> Iterator[Structure]:
+    """Slices of rank one: more blocks hold more numbers."""
+    for blocks in range(2, min(shape) // 2 + 1):
+        if not (shape[0] % blocks or shape[1] % blocks):
+            yield Monarch(blocks, rank=1)
+
+
 def _own_sizes(W: np.ndarray) -> dict[str, list[Structure]]:
     """Members of exactly the rank and the non-zeros that the matrix has, where it has few."""
     found: dict[str, list[Structure]] = {}
@@ -150,6 +160,9 @@ FAMILIES: dict[str, Choice] = {
     "sparse + low rank": _largest(_sparse_and_low_rank),
     "quantised + low rank": _largest(_quantised_and_low_rank),
     "Kronecker": lambda shape, bits: None,  # its shapes depend on the matrix, see _own_sizes
+    "Toeplitz": lambda shape, bits: Toeplitz() if max(shape) > 1 else None,
+    "circulant": _square(Circulant()),
+    "Monarch": _largest(_monarch),
     "diagonal": _square(Diagonal()),
     "permutation": _square(Permutation()),
     "Hadamard": _hadamard,

@@ -3,6 +3,7 @@
 from gossamer.linalg.structures import (
     block,
     block_diagonal,
+    circulant,
     dense,
     diagonal,
     group_quant,
@@ -18,6 +19,7 @@ from gossamer.linalg.structures import (
     permutation,
     tiled_bitmap,
     tiled_csl,
+    toeplitz,
     unstructured,
     unstructured_quant,
 )
@@ -25,6 +27,7 @@ from gossamer.linalg.structures import (
 __all__ = [
     "block",
     "block_diagonal",
+    "circulant",
     "dense",
     "diagonal",
     "group_quant",
@@ -40,6 +43,7 @@ __all__ = [
     "permutation",
     "tiled_bitmap",
     "tiled_csl",
+    "toeplitz",
     "unstructured",
     "unstructured_quant",
 ]
