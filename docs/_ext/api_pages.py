@@ -13,6 +13,7 @@ ROOMS = (
     "gossamer.linalg",
     "gossamer.solve",
     "gossamer.nn",
+    "gossamer.learn",
     "gossamer.sparsify",
     "gossamer.compress",
     "gossamer.engine",

@@ -15,6 +15,8 @@ from gossamer.linalg.transforms.sparse_wht.peeling import Decoded, Detection, de
 from gossamer.linalg.transforms.sparse_wht.samples import BudgetExceeded, Samples
 
 LARGEST_B = 24
+MEETING = 0.015
+"""Accepted probability that two of few coefficients meet in every group, which no peeling takes apart."""
 LEAST_EXPLAINED = 0.25
 """Least share of the power to be found where neither the noise nor K is known: many terms a bin look like noise."""
 
@@ -49,7 +51,7 @@ class Stage:
     found: Decoded
 
 
-def sizes(n: int, K: int | None, b: int | None) -> list[int]:
+def sizes(n: int, K: int | None, b: int | None, groups: int) -> list[int]:
     """Bits of a bin's number to try, in turn."""
     if K is not None:
         K = check_int("K", K, low=1)
@@ -64,6 +66,8 @@ def sizes(n: int, K: int | None, b: int | None) -> list[int]:
         return [check_int("b", b, low=0, high=min(n, LARGEST_B))]
     if K is not None:
         needed = max(2, math.ceil(math.log2(K)))
+        while MEETING * 2.0 ** (groups * needed) < K * (K - 1) / 2 and groups > 1:
+            needed += 1
         if needed > LARGEST_B:
             raise bad_argument("K", K, f"at most 2**{LARGEST_B}")
         return [min(needed, n)]

@@ -70,8 +70,9 @@ def sparse_wht(
     snr_db : float, optional
         ``10 log10(sum X^2 / sigma^2)``, in place of ``sigma``; also chooses P.
     C, b, P : int, optional
-        Groups, bits of a bin's number, offsets. By default 3, ``max(2, ceil(log2 K))``, and from 2n at 10 dB to 4n at
-        0 dB; "identity" takes n + 1. :func:`plan_sparse_wht` chooses them for a probability of failure.
+        Groups, bits of a bin's number, offsets. By default 3, ``max(2, ceil(log2 K))`` (more for K below 10, which
+        would meet in all groups too often), and from 2n at 10 dB to 4n at 0 dB; "identity" takes n + 1.
+        :func:`plan_sparse_wht` chooses them for a probability of failure.
     design : {"random", "partition", "cyclic"}
         Subspaces: uniform (any support); disjoint coordinates, or overlapping windows of them (random supports only).
     refine : bool
@@ -131,7 +132,7 @@ def sparse_wht(
     groups = check_int("C", C, low=1)
     degree = n if max_degree is None else check_int("max_degree", max_degree, low=1, high=n)
     how = Detection(method, check_int("osd_order", osd_order, low=0), soft, degree, average, refine)
-    tried = sizes(n, K, b)
+    tried = sizes(n, K, b, groups)
     if P is None:
         P = default_offsets(n, tried[0], method, max_degree, noise.snr_db)
     P = check_int("P", P, low=1)

@@ -1,0 +1,5 @@
+"""Estimators with scikit-learn's contract (needs the extra ``learn``)."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, attributes={"select.sparse_walsh": ["SparseWalshRegressor"]})

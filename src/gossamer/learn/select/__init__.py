@@ -1,0 +1,1 @@
+"""Which features, and which sets of them, matter."""
