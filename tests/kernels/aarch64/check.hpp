@@ -75,7 +75,8 @@ using Multiply = std::function<void(const Real* x, std::int64_t n, Real* y, int 
 // One matrix, on several numbers of columns and threads. `integers`: x holds integers up to 127, nothing is rounded.
 template <class Real>
 void product(const std::string& label, std::int64_t rows, std::int64_t cols, const Multiply<Real>& ours,
-             const Multiply<Real>& portable, bool integers = false, const std::vector<int>& columns = {1, 2, 3, 4, 5, 32}) {
+             const Multiply<Real>& portable, bool integers = false, const std::vector<int>& columns = {1, 2, 3, 4, 5, 32},
+             double tolerance = 1e-6) {
     // smaller products are not worth a thread to most families, and an emulated one takes long to wake
     const std::vector<int> teams = rows * cols >= 20'000 ? std::vector<int>{1, 2, 7} : std::vector<int>{1};
     std::vector<Real> dense(static_cast<std::size_t>(rows * cols));
@@ -104,7 +105,7 @@ void product(const std::string& label, std::int64_t rows, std::int64_t cols, con
             ours(x.data(), n, y.data(), threads);
             const std::string where = label + ", " + std::to_string(n) + " columns, " + std::to_string(threads) + " threads";
             if (threads == 1)
-                compare(where, ours_first = y, theirs, bound);
+                compare(where, ours_first = y, theirs, bound, tolerance);
             else if (std::memcmp(y.data(), ours_first.data(), y.size() * sizeof(Real)) != 0)
                 fail(where, "other bits than with one thread");
         }
