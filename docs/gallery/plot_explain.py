@@ -38,6 +38,12 @@ laplacian = np.diag(adjacency.sum(1)) - adjacency
 print(explain(laplacian, bits=(16, 8, 4, 2, 1)).message)
 
 # %%
+# **The Fourier transform.** As it stands it has no structure that shows. Its columns dealt into heaps make it a Monarch
+# matrix, which is how fast transforms work.
+
+print(explain(np.fft.fft(np.eye(64)), bits=(64, 32, 16, 8)).message)
+
+# %%
 # **A weight.** A few strong directions, heavy tails, and inputs of which some channels are far louder than others: no
 # family holds it exactly, and the metric decides which serves it best.
 

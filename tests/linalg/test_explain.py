@@ -53,6 +53,16 @@ def test_a_member_is_named_as_exact(family):
     assert found.best().bits_per_weight <= 32  # float64 entries take 64
 
 
+@pytest.mark.parametrize("n", [16, 64, 144])
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_the_fourier_transform_is_an_exact_monarch_matrix(n, dtype):
+    found = explain(np.fft.fft(np.eye(n)).astype(dtype), bits=[64, 32, 16, 8])
+    assert found.best().exact
+    assert found.best().family == "Monarch, columns dealt"
+    assert "columns dealt" in found.message
+    assert not any(fit.exact for fit in found.fits if fit.family == "Monarch")
+
+
 def test_the_rank_is_the_rank_of_the_matrix():
     assert parse_structure(explain(MEMBERS["low rank"]).best().structure) == LowRank(3)
 
@@ -69,7 +79,7 @@ def test_every_member_is_within_a_budget(noise):
     W, found = noise
     assert {fit.family for fit in found.fits} >= {"quantised", "low rank", "unstructured", "Kronecker"}
     for budget in (8.0, 2.0):  # the Kronecker ones too
-        for _, structure in candidates(W, [budget]):
+        for _, structure, _ in candidates(W, [budget]):
             assert structure.bits_per_weight(W.shape) <= budget
 
 
@@ -129,7 +139,7 @@ def test_table_picture_and_progress(noise):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_expressions_are_read_back(name):
     W = rng.standard_normal((32, 32))
-    for family, structure in candidates(W, [16, 4]):
+    for family, structure, _ in candidates(W, [16, 4]):
         if family == name:
             assert parse_structure(format_structure(structure)) == structure
 

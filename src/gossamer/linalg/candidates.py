@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -32,8 +34,29 @@ Choice = Callable[[Shape, float], Structure | None]
 _DENSITIES = [float(d) for d in np.geomspace(1 / 512, 1, 64)]
 
 
-def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[tuple[str, Structure]]:
+class Candidate(NamedTuple):
+    """A family for the matrix, or for its columns in another order.
+
+    Attributes
+    ----------
+    family : str
+        Its name.
+    structure : Structure
+        What ``W[:, order]`` is projected onto.
+    order : ndarray of int, shape (K,), optional
+        None is the order that the columns have.
+    """
+
+    family: str
+    structure: Structure
+    order: np.ndarray | None = None
+
+
+def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[Candidate]:
     """Every family with the members that are worth a projection, each once, the smallest first.
+
+    Complex matrices are held against the families that have complex members: Monarch, also with the columns dealt into
+    as many heaps as there are blocks, which is what makes the discrete Fourier transform a member.
 
     Parameters
     ----------
@@ -45,12 +68,25 @@ def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[tuple[str, S
         shapes suit it best.
     """
     limits = sorted(budgets)
+    if np.iscomplexobj(W):
+        yield from _complex(W, limits)
+        return
     own = _own_sizes(W)
     for name, choose in FAMILIES.items():
         members = [*own.get(name, ()), *(choose(W.shape, bits) for bits in limits)]
         for member in dict.fromkeys(members):
             if member is not None and member.bits_per_weight(W.shape) <= limits[-1]:
-                yield name, member
+                yield Candidate(name, member)
+
+
+def _complex(W: np.ndarray, limits: list[float]) -> Iterator[Candidate]:
+    chosen = [_largest(partial(_monarch, dtype=str(W.dtype)))(W.shape, bits) for bits in limits]
+    members = [member for member in dict.fromkeys(chosen) if member is not None]
+    yield from (Candidate("Monarch", member) for member in members)
+    columns = np.arange(W.shape[1])
+    for member in members:
+        blocks = cast(Monarch, member).nblocks
+        yield Candidate("Monarch, columns dealt", member, columns.reshape(-1, cast(int, blocks)).T.ravel())
 
 
 def _largest(ladder: Callable[[Shape], Iterable[Structure]]) -> Choice:
@@ -118,11 +154,11 @@ def _captured(W: np.ndarray, member: Kronecker) -> float:
     return float(np.square(left @ R).sum() / max(np.square(left).sum(), 1e-30))
 
 
-def _monarch(shape: Shape) -> Iterator[Structure]:
+def _monarch(shape: Shape, dtype: str | None = None) -> Iterator[Structure]:
     """Slices of rank one: more blocks hold more numbers."""
     for blocks in range(2, min(shape) // 2 + 1):
         if not (shape[0] % blocks or shape[1] % blocks):
-            yield Monarch(blocks, rank=1)
+            yield Monarch(blocks, rank=1, dtype=dtype)
 
 
 def _own_sizes(W: np.ndarray) -> dict[str, list[Structure]]:

@@ -14,14 +14,16 @@ from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_array, check_float
 from gossamer._core.errors import ArgumentError, GossamerError, unknown_choice
 from gossamer._core.results import Result
-from gossamer.linalg.candidates import FAMILIES, candidates
+from gossamer.linalg.candidates import FAMILIES, Candidate, candidates
 from gossamer.linalg.grammar import format_structure
 from gossamer.linalg.metric import check_metric, weighted_error
 from gossamer.linalg.operator import StructuredMatrix
-from gossamer.linalg.structure import Structure
 
 BITS = (16.0, 8.0, 4.0, 2.0, 1.0, 0.5)
-_EXACT = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
+_EXACT = {
+    np.dtype(name): 1e-5 if wide else 1e-11
+    for name, wide in {"float32": True, "complex64": True, "float64": False, "complex128": False}.items()
+}
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def explain(
     Parameters
     ----------
     W : array, tensor, sparse matrix or StructuredMatrix, shape (O, K)
-        What to explain; real.
+        What to explain. Complex matrices are held against the complex families only.
     metric : None or array of shape (K,) or (K, K), optional
         Second moment of the inputs that ``W`` meets, or its diagonal; as for ``project``.
     bits : sequence of float
@@ -172,21 +174,27 @@ def explain(
     shape = weights.shape
     budgets = [check_float("bits", value, low=0, closed="neither") for value in bits]
     plan = _plan(weights, budgets, families)
-    weighing = check_metric(metric, shape[1], weights.dtype)
+    weighing = check_metric(metric, shape[1], weights.real.dtype)
     total = weighted_error(weights, np.zeros_like(weights), weighing)
     if not total > 0:
         raise ArgumentError("W is zero in the metric: every family holds it exactly")
     fits: list[Fit] = []
     skipped: dict[str, str] = {}
-    for done, (family, structure) in enumerate(plan, 1):
+    for done, candidate in enumerate(plan, 1):
+        order = slice(None) if candidate.order is None else candidate.order
+        seen = (
+            None
+            if weighing is None
+            else (weighing[order] if weighing.ndim == 1 else weighing[order][:, order])
+        )
         start = time.perf_counter()
         try:
-            member = structure.project(weights, metric=weighing)
+            member = candidate.structure.project(weights[:, order], metric=seen)
         except GossamerError as error:
-            skipped[family] = str(error)
+            skipped[candidate.family] = str(error)
         else:
-            lost = weighted_error(weights, to_numpy(member.to_dense()), weighing)
-            fits.append(_fit(family, structure, member, float(np.sqrt(lost / total)), start))
+            lost = weighted_error(weights[:, order], to_numpy(member.to_dense()), seen)
+            fits.append(_fit(candidate, member, float(np.sqrt(lost / total)), start))
         if progress is not None:
             progress(done, len(plan))
     if not fits:
@@ -197,7 +205,7 @@ def explain(
         skipped={name: why for name, why in skipped.items() if name not in {fit.family for fit in fits}},
         metric="none" if weighing is None else ("diagonal" if weighing.ndim == 1 else "full"),
     )
-    return Explanation(**{**vars(found), "message": _sentence(found)})
+    return Explanation(**{**vars(found), "message": _sentence(found, weights.nbytes)})
 
 
 def _dense(W: Any) -> np.ndarray:
@@ -205,24 +213,24 @@ def _dense(W: Any) -> np.ndarray:
         W = W.to_dense()
     elif scipy.sparse.issparse(W):
         W = W.toarray()
-    array = to_numpy(check_array("W", W, ndim=2))
-    return array if array.dtype in _EXACT else array.astype(np.float32)
+    array = to_numpy(check_array("W", W, ndim=2, real=False))
+    if array.dtype in _EXACT:
+        return array
+    return array.astype(np.complex64 if np.iscomplexobj(array) else np.float32)
 
 
-def _plan(
-    W: np.ndarray, budgets: Sequence[float], families: Sequence[str] | None
-) -> list[tuple[str, Structure]]:
+def _plan(W: np.ndarray, budgets: Sequence[float], families: Sequence[str] | None) -> list[Candidate]:
     for name in families or ():
         if name not in FAMILIES:
             raise unknown_choice("families", name, sorted(FAMILIES))
-    return [item for item in candidates(W, budgets) if families is None or item[0] in families]
+    return [item for item in candidates(W, budgets) if families is None or item.family in families]
 
 
-def _fit(family: str, structure: Structure, member: StructuredMatrix, error: float, start: float) -> Fit:
+def _fit(candidate: Candidate, member: StructuredMatrix, error: float, start: float) -> Fit:
     exact = error <= _EXACT.get(np.dtype(member.dtype), 1e-5)
     return Fit(
-        family,
-        format_structure(structure),
+        candidate.family,
+        format_structure(candidate.structure),
         member.nbytes,
         member.bits_per_weight,
         error,
@@ -236,10 +244,12 @@ def _column(fit: Fit) -> float:
     return float(2.0 ** np.ceil(np.log2(fit.bits_per_weight) - 1e-6))
 
 
-def _sentence(found: Explanation) -> str:
+def _sentence(found: Explanation, nbytes: int) -> str:
     best = found.best()
+    share = 100 * best.nbytes / nbytes
     if best.exact and best.family != "dense":
-        return f"exactly {best.structure}, in {100 * best.bits_per_weight / 32:.2g} % of the bytes of float32"
+        dealt = " of its columns dealt into heaps" if "dealt" in best.family else ""
+        return f"exactly {best.structure}{dealt}, in {share:.2g} % of the bytes"
     limit = max(4.0, min(fit.bits_per_weight for fit in found.fits))
     near = found.best(limit)
     return (
