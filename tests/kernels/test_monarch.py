@@ -126,3 +126,29 @@ def test_arrays_that_do_not_fit_are_refused():
         monarch.monarch((2, 4, 3, 3, 5, 4), (10, 6))
     with pytest.raises(ShapeError, match="do not fit"):
         monarch.monarch_transposed((2, 4, 3, 2, 5, 4), (11, 6))
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 300])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_bias_is_added_to_each_row(n, order, isa):
+    rng = np.random.default_rng(3)
+    sizes = (3, 14, 20, 2, 17, 21)
+    w1, w2, shape = case(rng, sizes, (1, 2), np.float32)
+    bias = rng.standard_normal(shape[0]).astype(np.float32)
+    x = np.asarray(rng.standard_normal((shape[1], n)), np.float32, order=order)
+    chain = monarch.monarch(sizes, shape)
+    plain = monarch.multiply(chain, (w1, w2), x)
+    np.testing.assert_array_equal(monarch.multiply(chain, (w1, w2), x, bias=bias), plain + bias[:, None])
+    with pytest.raises(ShapeError, match="bias"):
+        monarch.multiply(chain, (w1, w2), x, bias=bias[1:])
+
+
+@pytest.mark.parametrize("n", [0, 2, 70])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_way_in_is_a_permutation_with_padding(n, order, isa):
+    rng = np.random.default_rng(4)
+    y = np.asarray(rng.standard_normal((33, n)), np.float64, order=order)
+    chain = monarch.monarch_transposed((3, 14, 20, 2, 17, 21), (33, 60))
+    padded = np.pad(y, ((0, 1), (0, 0)))
+    expected = padded.reshape(17, 2, n).swapaxes(0, 1).reshape(34, n)
+    np.testing.assert_array_equal(monarch.multiply(chain.entry(), [], y, order="C"), expected)

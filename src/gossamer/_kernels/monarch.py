@@ -40,6 +40,11 @@ class Chain:
     targets: tuple[np.ndarray, ...]
     transposed: bool = False
 
+    def entry(self) -> Chain:
+        """Only the way into the first stage: a permutation, and zeros where there is padding."""
+        blocks, _, depth = self.shapes[0]
+        return Chain(self.inputs, blocks * depth, (), self.place, ())
+
     def part(self, stage: int) -> Chain:
         """One stage of a chain of two alone: what lies between is in the order in which the second one takes it."""
         blocks, rows, depth = self.shapes[stage]
@@ -89,8 +94,9 @@ def multiply(
     x: np.ndarray,
     threads: int | None = None,
     order: str | None = None,
+    bias: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Apply a chain to ``x`` (inputs, N); weights are of its dtype or raw bfloat16 (uint16).
+    """Apply a chain to ``x`` (inputs, N) and add ``bias``; weights are of its dtype or raw bfloat16 (uint16).
 
     The result is in rows ("C") or columns ("F"): by default as ``x``, so that tokens which are rows in memory stay it.
     """
@@ -98,6 +104,10 @@ def multiply(
         raise ArgumentError(f"x is {x.dtype}: expected float32 or float64")
     if x.ndim != 2 or x.shape[0] != chain.inputs:
         raise ShapeError(f"x has shape {x.shape}: expected ({chain.inputs}, N)")
+    if bias is not None and (bias.dtype != x.dtype or bias.shape != (chain.outputs,)):
+        raise ShapeError(
+            f"bias is {bias.dtype} of shape {bias.shape}: expected {x.dtype}, ({chain.outputs},)"
+        )
     by_token = x.flags.f_contiguous and not x.flags.c_contiguous
     operand = ready(x.T if by_token else x)
     out_by_token = by_token if order is None else order == "F"
@@ -108,7 +118,14 @@ def multiply(
             for weight, shape, target in zip(weights, chain.shapes, chain.targets, strict=True)
         ]
         getattr(_native.monarch, x.dtype.name)(
-            stages, chain.place, operand, by_token, y, out_by_token, get_threads(threads)
+            stages,
+            chain.place,
+            operand,
+            by_token,
+            None if bias is None else ready(bias),
+            y,
+            out_by_token,
+            get_threads(threads),
         )
     return y.T if out_by_token else y
 

@@ -25,8 +25,8 @@ BoundStage stage(Array<const Scalar, 3> weights, Places target, bool transposed)
 template <auto Entry, class Real>
 void define(nb::module_& m, const char* name) {
     m.def(name,
-          [](const std::vector<BoundStage*>& bound, Places place, Array<const Real, 2> x, bool x_by_token, Array<Real, 2> y,
-             bool y_by_token, int threads) {
+          [](const std::vector<BoundStage*>& bound, Places place, Array<const Real, 2> x, bool x_by_token,
+             Array<const Real, 1> bias, Array<Real, 2> y, bool y_by_token, int threads) {
               std::vector<Stage> stages;
               for (const BoundStage* each : bound) stages.push_back(each->view);
               const auto size = [](const auto& a, int axis) { return static_cast<std::int64_t>(a.shape(axis)); };
@@ -34,9 +34,10 @@ void define(nb::module_& m, const char* name) {
               const Operand<Real> to{y.data(), size(y, y_by_token), size(y, !y_by_token), y_by_token};
               const Chain chain{stages.data(), static_cast<int>(stages.size()), place.data()};
               nb::gil_scoped_release release;
-              (GOSSAMER_SELECT(monarch).*Entry)(chain, from, to, threads);
+              (GOSSAMER_SELECT(monarch).*Entry)(chain, from, bias.is_valid() ? bias.data() : nullptr, to, threads);
           },
-          nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), nb::arg(), nb::arg());
+          nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg().noconvert().none(),
+          nb::arg().noconvert(), nb::arg(), nb::arg());
 }
 
 } // namespace

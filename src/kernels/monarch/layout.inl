@@ -65,9 +65,9 @@ void gather(const Operand<const Real>& x, const std::int32_t* place, std::int64_
     }
 }
 
-// The strip [features][strip_width] out to y.
+// The strip [features][strip_width] out to y, with a number added to each feature unless bias is null.
 template <class Real>
-void scatter(const Real* strip, std::int64_t first, const Operand<Real>& y) {
+void scatter(const Real* strip, const Real* bias, std::int64_t first, const Operand<Real>& y) {
     using V = simd<Real>;
     constexpr std::int64_t wide = strip_width<Real>;
     const std::int64_t here = least(wide, y.tokens - first);
@@ -78,17 +78,20 @@ void scatter(const Real* strip, std::int64_t first, const Operand<Real>& y) {
                 typename V::type rows[V::width];
                 for (int i = 0; i < V::width; ++i) rows[i] = V::load(strip + (feature + i) * wide + v * V::width);
                 transpose<Real>(rows);
+                const auto added = bias ? V::load(bias + feature) : typename V::type{};
+                for (int i = 0; i < V::width; ++i) rows[i] += added;
                 for (int i = 0; i < V::width; ++i)
                     V::store(y.data + (first + v * V::width + i) * y.features + feature, rows[i]);
             }
     for (; feature < y.features; ++feature) {
         Real* to = y.data + (y.by_token ? first * y.features + feature : feature * y.tokens + first);
+        const Real added = bias ? bias[feature] : 0;
         if (!y.by_token && here == wide) {
-            std::memcpy(to, strip + feature * wide, wide * sizeof(Real));
+            for (int i = 0; i < wide; ++i) to[i] = strip[feature * wide + i] + added;
             continue;
         }
         const std::int64_t step = y.by_token ? y.features : 1;
-        for (std::int64_t i = 0; i < here; ++i) to[i * step] = strip[feature * wide + i];
+        for (std::int64_t i = 0; i < here; ++i) to[i * step] = strip[feature * wide + i] + added;
     }
 }
 

@@ -24,12 +24,12 @@ struct Operand { // [features, tokens]
 
 struct Chain {
     const Stage* stages;
-    int count;
+    int count; // none: a permutation alone
     const std::int32_t* place; // [features of x]: where a feature enters the first stage; the other places are zero
 };
 
 template <class Real>
-using Multiply = void (*)(const Chain&, const Operand<const Real>& x, const Operand<Real>& y, int threads);
+using Multiply = void (*)(const Chain&, const Operand<const Real>& x, const Real* bias, const Operand<Real>& y, int threads);
 
 struct Table {
     Multiply<float> float32;

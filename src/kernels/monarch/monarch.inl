@@ -127,7 +127,8 @@ void run_panels(const Stage& stage, const Real* packed, std::int64_t from, std::
 
 // A few tokens: every row of weights is read once, as it lies.
 template <class Real>
-void multiply_few(const Chain& chain, const Operand<const Real>& x, const Operand<Real>& y, std::int64_t places, int threads) {
+void multiply_few(const Chain& chain, const Operand<const Real>& x, const Real* bias, const Operand<Real>& y,
+                  std::int64_t places, int threads) {
     const std::int64_t n = x.tokens;
     const Scratch store(2 * places * n * static_cast<std::int64_t>(sizeof(Real)), 1);
     Real* in = reinterpret_cast<Real*>(store.part(0));
@@ -165,11 +166,11 @@ void multiply_few(const Chain& chain, const Operand<const Real>& x, const Operan
         in = out, out = swap;
     }
     for (std::int64_t t = 0; t < n; ++t)
-        for (std::int64_t f = 0; f < y.features; ++f) y.data[at(y, t, f)] = in[t * places + f];
+        for (std::int64_t f = 0; f < y.features; ++f) y.data[at(y, t, f)] = in[t * places + f] + (bias ? bias[f] : 0);
 }
 
 template <class Real>
-void multiply(const Chain& chain, const Operand<const Real>& x, const Operand<Real>& y, int threads) {
+void multiply(const Chain& chain, const Operand<const Real>& x, const Real* bias, const Operand<Real>& y, int threads) {
     constexpr std::int64_t wide = strip_width<Real>;
     const Stage* stages = chain.stages;
     std::int64_t weights = 0, places = y.features;
@@ -177,8 +178,8 @@ void multiply(const Chain& chain, const Operand<const Real>& x, const Operand<Re
         weights += stages[i].blocks * stages[i].rows * stages[i].depth;
         places = most(places, most(stages[i].blocks * stages[i].depth, stages[i].blocks * stages[i].rows));
     }
-    const int useful = worthwhile_threads(2 * weights * x.tokens, threads);
-    if (x.tokens <= few_tokens) return multiply_few(chain, x, y, places, useful);
+    const int useful = worthwhile_threads((2 * weights + places) * x.tokens, threads);
+    if (x.tokens <= few_tokens) return multiply_few(chain, x, bias, y, places, useful);
     const Scratch store(weights * static_cast<std::int64_t>(sizeof(Real)), 1);
     Real* const packed = reinterpret_cast<Real*>(store.part(0));
     std::int64_t offset = 0;
@@ -194,7 +195,8 @@ void multiply(const Chain& chain, const Operand<const Real>& x, const Operand<Re
         offset += stage.blocks * stage.rows * stage.depth;
     }
 
-    const std::int64_t strips = ceil_div(x.tokens, wide), step = places * wide, first_places = stages[0].blocks * stages[0].depth;
+    const std::int64_t strips = ceil_div(x.tokens, wide), step = places * wide;
+    const std::int64_t first_places = chain.count ? stages[0].blocks * stages[0].depth : places;
     const bool by_tiles = strips >= 4 * tile_strips && weights * static_cast<std::int64_t>(sizeof(Real)) <= l3_bytes;
     const std::int64_t held = by_tiles ? tile_strips : least(strips, group_strips);
     const Scratch strip_store(2 * held * step * static_cast<std::int64_t>(sizeof(Real)), by_tiles ? useful : 1);
@@ -211,7 +213,7 @@ void multiply(const Chain& chain, const Operand<const Real>& x, const Operand<Re
                 Real* const swap = in;
                 in = out, out = swap;
             }
-            for (std::int64_t s = 0; s < here; ++s) scatter(in + s * step, (first + s) * wide, y);
+            for (std::int64_t s = 0; s < here; ++s) scatter(in + s * step, bias, (first + s) * wide, y);
         });
         return;
     }
@@ -232,7 +234,7 @@ void multiply(const Chain& chain, const Operand<const Real>& x, const Operand<Re
             Real* const swap = in;
             in = out, out = swap;
         }
-        parallel_chunks(here, useful, [&](std::int64_t s) { scatter(in + s * step, (first + s) * wide, y); });
+        parallel_chunks(here, useful, [&](std::int64_t s) { scatter(in + s * step, bias, (first + s) * wide, y); });
     }
 }
 

@@ -12,9 +12,11 @@ import torch
 
 from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_choice, check_int
-from gossamer._core.errors import UnsupportedError
+from gossamer._core.errors import ShapeError, UnsupportedError
 from gossamer._core.results import Result
 from gossamer.linalg.metric import weighted_error
+from gossamer.linalg.monarch_autograd import monarch_product
+from gossamer.linalg.operator import StructuredMatrix
 from gossamer.linalg.structures.monarch import Monarch, MonarchMatrix
 from gossamer.nn.linear.structured import Choice, StructuredLinear, replace_linears
 
@@ -111,11 +113,28 @@ class MonarchLinear(StructuredLinear):
         if not isinstance(linear, torch.nn.Linear):
             raise UnsupportedError(f"linear is a {type(linear).__name__}: expected torch.nn.Linear")
         matrix = Monarch(nblocks, rank=rank).project(linear.weight.detach(), metric)
+        return cls._in_place_of(linear, matrix)
+
+    @classmethod
+    def _in_place_of(cls, linear: torch.nn.Linear, matrix: StructuredMatrix) -> StructuredLinear:
         layer = cls.__new__(cls)
         StructuredLinear.__init__(layer, linear.in_features, linear.out_features, False, matrix=matrix)
         if linear.bias is not None:
             layer.bias = torch.nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
         return layer.train(linear.training).to(linear.weight.device)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x A^T + b`` for ``x`` of shape (..., K): products and bias in one pass."""
+        matrix = self.matrix
+        assert isinstance(matrix, MonarchMatrix)
+        w1, w2 = (matrix.factors[name] for name in ("w1", "w2"))
+        if x.dtype != w1.dtype or (self.bias is not None and self.bias.dtype != w1.dtype):
+            return super().forward(x)
+        if x.shape[-1] != self.in_features:
+            raise ShapeError(f"x has shape {tuple(x.shape)}: expected {self.in_features} in the last place")
+        rows = x.reshape(-1, self.in_features)
+        y = monarch_product(w1, w2, rows.T, matrix.sizes, matrix.shape, self.bias)
+        return y.T.reshape(*x.shape[:-1], self.out_features)
 
 
 def fresh(structure: Monarch, shape: tuple[int, int], dtype: torch.dtype) -> MonarchMatrix:
@@ -236,7 +255,7 @@ def monarchize(
         numbers = sum(f.numel() for f in matrix.factors.values())
         dense = shape[0] * shape[1]
         layers.append(MonarchLayer(name, shape, (dense, numbers), (2 * dense, matrix.flops()), error))
-        return matrix
+        return MonarchLinear._in_place_of(linear, matrix)
 
     model = replace_linears(model, choose)
     after = sum(p.numel() for p in model.parameters())

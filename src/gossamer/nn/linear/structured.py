@@ -237,7 +237,7 @@ def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_floating_point() or tensor.is_inference() else tensor._version
 
 
-Choice = Structure | StructuredMatrix | None
+Choice = Structure | StructuredMatrix | StructuredLinear | None
 
 
 def replace_linears(
@@ -256,7 +256,7 @@ def replace_linears(
         function return None to leave such a layer alone.
     structure : Structure or callable
         One family for all, or a function of the layer's name and the layer that returns a family, a fitted
-        matrix, or None to leave the layer as it is.
+        matrix, a layer that was made of it, or None to leave the layer as it is.
     trainable : bool
         Whether float factors are parameters.
 
@@ -270,15 +270,14 @@ def replace_linears(
     def replaced(name: str, module: torch.nn.Linear) -> torch.nn.Module:
         if module not in done:
             choice = structure if isinstance(structure, Structure) else structure(name, module)
-            if not isinstance(choice, (Structure, StructuredMatrix, type(None))):
+            if choice is None or isinstance(choice, StructuredLinear):
+                done[module] = module if choice is None else choice
+            elif isinstance(choice, (Structure, StructuredMatrix)):
+                done[module] = StructuredLinear.from_linear(module, choice, trainable=trainable)
+            else:
                 raise UnsupportedError(
                     f"{name}: got a {type(choice).__name__}, expected Structure, StructuredMatrix or None"
                 )
-            done[module] = (
-                module
-                if choice is None
-                else StructuredLinear.from_linear(module, choice, trainable=trainable)
-            )
         return done[module]
 
     if not isinstance(structure, Structure) and not callable(structure):

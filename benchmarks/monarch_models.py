@@ -1,0 +1,269 @@
+"""Models for the Monarch benchmark: a digits transformer trained here, and all-MiniLM-L6-v2."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from benchmarks.encoder_models import _folder, batches, sentences, torch_model
+from benchmarks.harness import Claim, compare
+
+PAPER_GLUE = "GLUE fine-tuning of BERT-base 1.7x faster, average 78.6 to 78.3"
+SECONDS = 55.0  # of training for each encoder
+
+
+class Block(torch.nn.Module):
+    """Attention and an MLP of plain linear layers."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = torch.nn.ModuleList(torch.nn.LayerNorm(width) for _ in range(2))
+        self.qkv = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(3))
+        self.out = torch.nn.Linear(width, width)
+        self.mlp = torch.nn.Sequential(
+            torch.nn.Linear(width, 4 * width), torch.nn.GELU(), torch.nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, t, d = x.shape
+        h = self.norms[0](x)
+        q, k, v = (part(h).reshape(n, t, self.heads, -1).transpose(1, 2) for part in self.qkv)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, d))
+        return x + self.mlp(self.norms[1](x))
+
+
+class Digits(torch.nn.Module):
+    """An 8 x 8 image as eight tokens, its rows."""
+
+    def __init__(self, width: int = 256, depth: int = 4) -> None:
+        super().__init__()
+        self.rows, self.place = torch.nn.Linear(8, width), torch.nn.Parameter(torch.randn(8, width) / 10)
+        self.blocks = torch.nn.Sequential(*(Block(width) for _ in range(depth)))
+        self.norm, self.head = torch.nn.LayerNorm(width), torch.nn.Linear(width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.blocks(self.rows(x) + self.place).mean(1)))
+
+
+def _fit(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, rate: float, seed: int) -> None:
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.01)
+    per = math.ceil(len(x) / 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * per)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for part in torch.randperm(len(x), generator=order).split(64):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x[part]), y[part]).backward()
+            optimizer.step()
+            schedule.step()
+
+
+def digits(full: bool) -> Iterator[Claim]:
+    """Dense to sparse: project a trained transformer and fine-tune it; the same from random factors."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    from gossamer.nn import monarchize
+
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images.astype(np.float32).reshape(-1, 8, 8) / 16, labels, test_size=0.3, random_state=0
+    )
+    x, xt, y, yt = (torch.from_numpy(part) for part in parts)
+
+    def accuracy(net: torch.nn.Module) -> float:
+        with torch.no_grad():
+            return 100 * float((net(xt).argmax(1) == yt).float().mean())
+
+    scores: dict[str, list[float]] = {
+        "dense": [],
+        "projected": [],
+        "projected, tuned": [],
+        "random, tuned": [],
+    }
+    torch.set_num_threads(2)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        dense = Digits()
+        _fit(dense, x, y, 12, 1e-3, seed)
+        scores["dense"].append(accuracy(dense))
+        for method, label in (("project", "projected, tuned"), ("fresh", "random, tuned")):
+            net, report = monarchize(copy.deepcopy(dense), 4, method=method)
+            if method == "project":
+                scores["projected"].append(accuracy(net))
+            _fit(net, x, y, 2, 5e-4, seed)
+            scores[label].append(accuracy(net))
+    mean = {name: float(np.mean(values)) for name, values in scores.items()}
+    note = "; ".join(f"{name} {value:.2f} %" for name, value in mean.items())
+    note += f"; {report.parameters[1] / report.parameters[0]:.2f} of the parameters; 2 epochs, 3 seeds"
+    spread = {"kind": "seeds", "values": scores}
+    yield Claim("Points behind the dense digits transformer, projected on 4 blocks and tuned", "<= 1.0",
+                mean["dense"] - mean["projected, tuned"], "points", spread=spread, paper=PAPER_GLUE, note=note)  # fmt: skip
+    yield Claim("Points that tuning from random factors stays behind tuning from the projection", ">= 3.0",
+                mean["projected, tuned"] - mean["random, tuned"], "points", spread=spread, note=note)  # fmt: skip
+
+
+def tokens(texts: list[str]) -> list[list[int]]:
+    """Token ids by the model's own tokenizer."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128)
+    return [one.ids for one in tokenizer.encode_batch(texts)]
+
+
+def _states(model: Any, batch: Any) -> tuple[torch.Tensor, ...]:
+    ids, mask = (torch.from_numpy(part) for part in batch)
+    return model.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
+
+
+def training_sentences() -> list[str]:
+    """Sentences to tune on: the addresses before 1990, of which the test sentences hold none."""
+    from gossamer.datasets import load_sotu
+    from gossamer.datasets.sentence_pairs import split_sentences
+
+    found = list(dict.fromkeys(split_sentences(load_sotu("calibrate"))))
+    held = set(sentences(400))
+    return [text for text in found if text not in held]
+
+
+def second_moments(model: Any, data: list[Any]) -> dict[str, np.ndarray]:
+    """Second moment of the inputs of every linear layer of the encoder, by name."""
+    sums: dict[str, torch.Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def note(name: str, module: Any, inputs: Any) -> None:
+        rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
+        sums[name] = sums.get(name, torch.zeros(rows.shape[1], rows.shape[1])) + rows.T @ rows
+        counts[name] = counts.get(name, 0) + len(rows)
+
+    hooks = [m.register_forward_pre_hook(partial(note, name)) for name, m in model.named_modules()
+             if isinstance(m, torch.nn.Linear)]  # fmt: skip
+    with torch.no_grad():
+        for batch in data:
+            _states(model, batch)
+    for hook in hooks:
+        hook.remove()
+    return {name: (total / counts[name]).numpy() for name, total in sums.items()}
+
+
+def student(kind: str, data: list[Any]) -> tuple[Any, Any]:
+    """The encoder with Monarch layers: projected in the metric of its inputs, or fresh; with its report."""
+    from gossamer.nn import monarchize
+
+    teacher = torch_model("float32")
+    method = "fresh" if kind == "fresh" else "project"
+    metrics = second_moments(teacher, data[:6]) if method == "project" else None
+    return monarchize(copy.deepcopy(teacher), 4, exclude=("*pooler*",), method=method, metrics=metrics)
+
+
+def distil(model: Any, data: list[Any], seconds: float) -> int:
+    """Bring the hidden states of all layers back to the teacher's; returns the steps taken."""
+    teacher = torch_model("float32")
+    parameters = [p for name, p in model.named_parameters() if "encoder.layer" in name]
+    optimizer = torch.optim.AdamW(parameters, 1e-3, weight_decay=0.0)
+    start, steps = time.perf_counter(), 0
+    rng = np.random.default_rng(0)
+    model.train(False)  # without dropout: the teacher has none
+    while (spent := (time.perf_counter() - start) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * min(1, (steps + 1) / 10) * (1 - spent)
+        batch = data[int(rng.integers(len(data)))]
+        with torch.no_grad():
+            wanted = _states(teacher, batch)
+        keep = torch.from_numpy(batch[1]).bool()
+        found = _states(model, batch)
+        loss = sum(
+            ((a - b)[keep] ** 2).mean() / (b[keep] ** 2).mean() for a, b in zip(found, wanted, strict=True)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        steps += 1
+    return steps
+
+
+def embed(model: Any, ids: list[list[int]]) -> np.ndarray:
+    """Embeddings of token sequences, in their order."""
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    found = []
+    with torch.no_grad():
+        for batch in batches(ids, 32):
+            found.append(model(*(torch.from_numpy(part) for part in batch)).numpy())
+    rows = np.concatenate(found)
+    return rows[np.argsort(order)]
+
+
+def encoder_quality(full: bool) -> Iterator[Claim]:
+    """all-MiniLM-L6-v2 projected on Monarch layers and tuned on 55 s of sentences, against the same from random factors."""
+    from gossamer.engine.retention import retention
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    data, ids = batches(tokens(training_sentences()[:3000]), 32), tokens(sentences(128))
+    reference = embed(torch_model("float32"), ids)
+    model, report = student("projected", data)
+    before = retention(reference, embed(model, ids))
+    steps = distil(model, data, SECONDS)
+    after = retention(reference, embed(model, ids))
+    weights = (
+        sum(layer.parameters[1] for layer in report.layers),
+        sum(layer.parameters[0] for layer in report.layers),
+    )
+    note = (
+        f"{after.texts} sentences; {steps} steps; projected alone {before.spearman:.3f}; "
+        f"{weights[0] / 1e6:.2f} of {weights[1] / 1e6:.2f} million weights in the exchanged layers"
+    )
+    yield Claim("Monarch encoder, tuned: Spearman correlation of all cosines with the original's", ">= 0.95",
+                after.spearman, "", before.spearman, "projected in the metric of the inputs, not tuned", note=note)  # fmt: skip
+    yield Claim("Monarch encoder, tuned: nearest neighbours kept, of 10", ">= 0.8", after.overlap, "share",
+                before.overlap, "projected in the metric of the inputs, not tuned", note=note)  # fmt: skip
+
+
+def encoder_fresh(full: bool) -> Iterator[Claim]:
+    """The control: random factors, tuned as long."""
+    from gossamer.engine.retention import retention
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    data, ids = batches(tokens(training_sentences()[:3000]), 32), tokens(sentences(128))
+    model, _ = student("fresh", data)
+    steps = distil(model, data, SECONDS)
+    found = retention(embed(torch_model("float32"), ids), embed(model, ids))
+    yield Claim("Encoder of random Monarch factors, tuned as long: Spearman correlation stays below", "<= 0.9",
+                found.spearman, "", note=f"{steps} steps: the projection is what fine-tuning starts from")  # fmt: skip
+
+
+def encoder_speed(full: bool) -> Iterator[Claim]:
+    """A fine-tuning step and an inference pass against the dense encoder in torch."""
+    from gossamer._core.threads import set_threads
+
+    torch.set_num_threads(2)
+    set_threads(2)
+    data = batches(tokens(sentences(128)), 32)
+    batch = data[len(data) // 2]
+    dense, (monarch, _) = copy.deepcopy(torch_model("float32")), student("fresh", data)
+
+    def infer(model: Any) -> None:
+        with torch.no_grad():
+            _states(model, batch)
+
+    def step(model: Any) -> None:
+        model.zero_grad()
+        _states(model, batch)[-1].square().mean().backward()
+
+    shape = f"{batch[0].shape[0]} sentences padded to {batch[0].shape[1]} tokens, 2 threads"
+    for name, work, target in (("inference", infer, 1.3), ("fine-tuning step", step, 1.5)):
+        race = compare(lambda work=work: work(monarch), lambda work=work: work(dense), rounds=15, warmup=2)
+        yield Claim.from_race(f"all-MiniLM-L6-v2 with Monarch layers of 4 blocks, {name}", f">= {target}x", race,
+                              peer_name="the dense encoder, torch float32", paper=PAPER_GLUE, note=shape)  # fmt: skip
