@@ -1,4 +1,5 @@
-// Working memory of one call, allocated before threads start, so that running out of it is an exception.
+// Working memory of one call, taken before threads start, so that running out of it is an exception. A thread keeps up to
+// two blocks of 64 MB for its next call.
 #pragma once
 
 #include <cstddef>
