@@ -3,7 +3,8 @@ The Fourier transform, taken apart
 ==================================
 
 The Fourier matrix has no zeros. After one shuffle of its columns it is a Monarch matrix all the same: two
-block-diagonal factors with a fixed permutation around them, exactly. Colour is the phase of an entry, brightness its size.
+block-diagonal factors with a fixed permutation around them, exactly. Colour is the phase of an entry, brightness its
+size.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +24,7 @@ print(
 
 # %%
 # The nearest Monarch matrix is found slice by slice: with input block and output residue fixed, what remains is a small
-# matrix, and its leading singular vectors are a row of one factor and a column of the other. For this matrix nothing is left.
+# matrix, and its leading singular vectors are a row of one factor and a column of the other. Here nothing is left.
 
 w1, w2 = A.weights()
 P = np.eye(n)[shuffle]
@@ -54,8 +55,8 @@ for axis, sign, (name, matrix) in zip((axes[k] for k in "abcde"), ("=", "Â·", "Â
 
 # %%
 # How much of other matrices a Monarch matrix keeps, against a low-rank one with as many numbers. The Hadamard transform
-# is a member. The cosine transform is one only of products of such matrices. A smooth kernel is what low rank is for, and
-# noise is for neither.
+# is a member. The cosine transform is one only of products of such matrices. A smooth kernel is what low rank is for,
+# and noise is for neither.
 
 side = 256
 grid = np.linspace(-1, 1, side)

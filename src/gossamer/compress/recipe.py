@@ -308,7 +308,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        given = {key: item for key, item in value.items() if item is not None}  # TOML has no null: left out
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in given.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
