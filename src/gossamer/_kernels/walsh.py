@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gossamer._core.errors import ArgumentError, ShapeError
@@ -35,8 +37,7 @@ def transform(
         raise ArgumentError(f"scale={scale!r}: integers take none")
     if x.size:
         axis %= x.ndim
-        outer = int(np.prod(x.shape[:axis], dtype=np.int64))
-        inner = int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
+        outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
         run = getattr(_native.walsh, x.dtype.name)
         factor = int(scale) if x.dtype.kind == "i" else float(scale)
         run(x.reshape(-1), out.reshape(-1), outer, n.bit_length() - 1, inner, factor, get_threads(threads))

@@ -2,4 +2,6 @@
 
 from gossamer._core.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, attributes={"sparse_product": ["spgemm"]})
+__getattr__, __dir__, __all__ = attach(
+    __name__, attributes={"queries": ["query_map"], "sparse_product": ["spgemm"]}
+)
