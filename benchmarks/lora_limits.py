@@ -1,4 +1,4 @@
-"""Limits of LoRA (arXiv 2406.03136): time of a certified gradient, its phase transition, real models, fine-tuning.
+"""Limits of LoRA (arXiv 2406.03136): time of a certified gradient, its phase transition, real models.
 
 Random tokens scaled to a given bound on logits, one head of width 8, adapters of rank 4 on Q and V, float32, 2 threads.
 The paper's headline is a theorem.
@@ -187,6 +187,12 @@ def models(full: bool) -> Iterator[Claim]:
 if __name__ == "__main__":
     run(
         "lora-limits",
-        {"speed": speed, "growth": growth, "errors": errors, "phase": phase, "models": models},
+        {
+            "speed": speed,
+            "growth": growth,
+            "errors": errors,
+            "phase": phase,
+            "models": models,
+        },
         packages=["numpy", "torch", "transformers"],
     )

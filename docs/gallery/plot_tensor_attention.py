@@ -31,7 +31,7 @@ figure, axes = plt.subplots(3, 4, figsize=(9, 7.2), layout="constrained")
 for i, panel in enumerate(axes.flat):
     panel.imshow(logits[i], cmap="viridis")
     rows, columns = np.nonzero(sums[i] == 0)
-    panel.scatter(columns, rows, s=90, facecolors="none", edgecolors="#f5b700", linewidths=1.8)
+    panel.scatter(columns, rows, s=90, facecolors="none", edgecolors="#d6336c", linewidths=2.2)
     answer = "yes" if out[i] > 0.5 else "no"
     panel.set_title(f"{x[i]}: {answer}", color="#0f766e" if match[i] else "#7d858c", fontsize=11)
     panel.set(xticks=[], yticks=[])
@@ -56,9 +56,9 @@ for eps, colour in ((1e-1, "#b45309"), (1e-2, "#0f766e"), (1e-3, "#24292e")):
     panel.loglog(sizes, bounds, color=colour, label=f"certified, eps={eps:g}")
     panel.loglog(sizes, errors, color=colour, marker="o", linestyle=":", label="measured")
     panel.annotate(
-        f"{features[-1]} monomials", (sizes[-1], bounds[-1]), textcoords="offset points", xytext=(-80, 6)
+        f"{features[-1]} monomials", (sizes[-1], bounds[-1]), textcoords="offset points", xytext=(-80, 8)
     )
-panel.set(xlabel="largest entry of queries and keys", ylabel="error of an output")
+panel.set(xlabel="largest entry of queries and keys", ylabel="error of an output", ylim=(3e-9, 0.3))
 panel.grid(alpha=0.2)
 panel.legend(ncols=3, fontsize=8, loc="lower right")
 plt.show()
