@@ -27,7 +27,7 @@ found = explain(covariance, bits=(16, 8, 4, 2, 1))
 print(found.message)
 
 # %%
-# **The Laplacian of a graph.** A ring with chords is sparse and nothing else.
+# **The Laplacian of a graph.** A ring with chords is sparse; because all chords are alike, it is more than that.
 
 n = 256
 adjacency = np.zeros((n, n))
