@@ -31,8 +31,9 @@ function(gossamer_kernel_sources out)
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags_${isa}}")
       endif()
     endforeach()
-    # Sixteen-lane vectors in registers of four take GCC minutes to unroll; here this path is the oracle.
-    if(GOSSAMER_ISAS AND family MATCHES "^(linear|lscd)$")
+    # Sixteen-lane vectors in registers of four take GCC minutes to unroll, and thirty instances of the sparse product
+    # half a minute; where there is another ISA this path is the oracle.
+    if(GOSSAMER_ISAS AND family MATCHES "^(linear|lscd|spgemm)$")
       set_source_files_properties(${root}/${family}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O1")
     endif()
   endforeach()
