@@ -179,7 +179,7 @@ def projection(full: bool) -> Iterator[Claim]:
 
 
 if __name__ == "__main__":
-    from benchmarks.monarch_models import digits, encoder_fresh, encoder_quality, encoder_speed
+    from benchmarks.monarch_models import digits, encoder_fresh, encoder_quality, encoder_speed, operator
 
     run(
         "monarch",
@@ -194,6 +194,7 @@ if __name__ == "__main__":
             "encoder": encoder_quality,
             "encoder-fresh": encoder_fresh,
             "encoder-speed": encoder_speed,
+            "operator": operator,
         },
         packages=["numpy", "scipy", "torch", "scikit-learn", "transformers"],
     )

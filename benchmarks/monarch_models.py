@@ -91,10 +91,10 @@ def digits(full: bool) -> Iterator[Claim]:
         "random, tuned": [],
     }
     torch.set_num_threads(2)
-    for seed in range(3):
+    for seed in range(2):
         torch.manual_seed(seed)
         dense = Digits()
-        _fit(dense, x, y, 12, 1e-3, seed)
+        _fit(dense, x, y, 8, 1e-3, seed)
         scores["dense"].append(accuracy(dense))
         for method, label in (("project", "projected, tuned"), ("fresh", "random, tuned")):
             net, report = monarchize(copy.deepcopy(dense), 4, method=method)
@@ -104,7 +104,7 @@ def digits(full: bool) -> Iterator[Claim]:
             scores[label].append(accuracy(net))
     mean = {name: float(np.mean(values)) for name, values in scores.items()}
     note = "; ".join(f"{name} {value:.2f} %" for name, value in mean.items())
-    note += f"; {report.parameters[1] / report.parameters[0]:.2f} of the parameters; 2 epochs, 3 seeds"
+    note += f"; {report.parameters[1] / report.parameters[0]:.2f} of the parameters; 2 epochs, 2 seeds"
     spread = {"kind": "seeds", "values": scores}
     behind, ahead = mean["dense"] - mean["projected, tuned"], mean["projected, tuned"] - mean["random, tuned"]
     yield Claim("Points behind the dense digits transformer, projected on 4 blocks and tuned", "<= 1.0", behind,
@@ -266,3 +266,40 @@ def encoder_speed(full: bool) -> Iterator[Claim]:
         race = compare(partial(work, monarch), partial(work, dense), rounds=7, warmup=1)
         yield Claim.from_race(f"all-MiniLM-L6-v2 with Monarch layers of 4 blocks, {name}", f">= {target}x", race,
                               peer_name="the dense encoder, torch float32", paper=PAPER_GLUE, note=shape)  # fmt: skip
+
+
+def burgers_operator(transform: str, seconds: float, epochs: int) -> tuple[float, int]:
+    """Train a neural operator on Burgers' equation; relative L2 error on test fields, and the epochs done."""
+    from gossamer.nn import FourierOperator1d
+    from gossamer.science import burgers, burgers_fields
+
+    fields = burgers_fields(300, 1024, random_state=0)
+    solved = burgers(fields, 0.1, steps=2000 if np.abs(fields).max() < 2 else 4000)
+    u, v = (torch.from_numpy(a[:, ::8].astype(np.float32)) for a in (fields, solved))
+    torch.manual_seed(0)
+    net = FourierOperator1d(128, modes=16, width=32, transform=transform)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
+    order = torch.Generator().manual_seed(0)
+    start, done = time.perf_counter(), 0
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(epochs // 5, 1), 0.5)
+    while done < epochs and time.perf_counter() - start < seconds:
+        for part in torch.randperm(200, generator=order).split(20):
+            optimizer.zero_grad()
+            ((net(u[part]) - v[part]).norm(dim=1) / v[part].norm(dim=1)).mean().backward()
+            optimizer.step()
+        schedule.step()
+        done += 1
+    with torch.no_grad():
+        return float(((net(u[200:]) - v[200:]).norm(dim=1) / v[200:].norm(dim=1)).mean()), done
+
+
+def operator(full: bool) -> Iterator[Claim]:
+    """Burgers' equation learned by the Fourier neural operator, its transforms fixed or learned."""
+    torch.set_num_threads(2)
+    epochs = 50
+    learned, done = burgers_operator("monarch", 60, epochs)
+    fixed, _ = burgers_operator("fft", 60, done)
+    yield Claim("Relative L2 error of the operator with learned transforms, Burgers' equation", "<= 0.8x", learned, "",
+                fixed, "the Fourier neural operator, equal epochs and seed",
+                note=f"200 fields of 128 points to train on, 100 to test; {done} epochs, width 32, 16 modes",
+                paper="error -40 % with learned transforms (PDE and MRI)")  # fmt: skip

@@ -15,6 +15,7 @@ ROOMS = (
     "gossamer.nn",
     "gossamer.learn",
     "gossamer.sparsify",
+    "gossamer.science",
     "gossamer.compress",
     "gossamer.engine",
     "gossamer.distributed",

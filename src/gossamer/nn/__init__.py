@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "linear.densify": ["densify"],
         "linear.monarch": ["MonarchLayer", "MonarchLinear", "MonarchReport", "monarchize"],
         "linear.structured": ["StructuredLinear", "replace_linears"],
+        "operators.fourier_operator": ["FourierOperator1d", "SpectralConv1d"],
         "operators.monarch_fft": ["MonarchFFT", "MonarchFFT2"],
     },
 )
