@@ -49,7 +49,6 @@ def variants() -> dict[str, Recipe]:
         shipped
         | two_bits
         | {
-            "w2-g32-w4": dataclasses.replace(two_bits["w2-g32"], head="w4"),
             "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits["w2-g16"].rule(""), False),
             "2of4-w4": like(base, "2of4-w4", Rule(pattern), True),
             "2of4-w4-sparsegpt": like(base, "2of4-w4-sparsegpt", Rule(pattern), False),
