@@ -9,16 +9,18 @@ are trained on the valid split of the same source, their loss on a text of anoth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.artifacts import CACHE
 from benchmarks.decoding import CONTEXT, IDS, PROMPT, OurDecoder, decode_race
 from benchmarks.gqsa_quality import made, summary_of
 from benchmarks.harness import Claim
+from gossamer._core.files import read_json, write_json
 
 BUDGETS = (5, 10, 25)
 OURS = ("w2-g32", "w2-g16", "gqsa-w4s50", "gqsa-w4s30", "gqsa-w4s20")
@@ -101,7 +103,9 @@ def _ours(full: bool) -> list[Model]:
         path = summary_of(name).with_suffix("")
         for title, folder in ((name, path), (f"{name} with a 4-bit head", _small_head(path))):
             nbytes = sum(file.stat().st_size for file in folder.iterdir())
-            found.append(Model(title, folder, nbytes, *_excess(Engine.load(folder, threads=2))))
+            found.append(
+                Model(title, folder, nbytes, *_excess(folder.name, partial(Engine.load, folder, threads=2)))
+            )
             print(f"  {title}: {nbytes / 1e6:.1f} MB, {found[-1].loss(1):+.1f} %", flush=True)
     return found
 
@@ -126,20 +130,17 @@ def _theirs() -> list[Model]:
 
     found = []
     for name, path in (llama_peer.four_bit_files("w8") | llama_peer.four_bit_files("w4")).items():
-        found.append(Model(name, path, path.stat().st_size, *_excess(_exact(path))))
+        found.append(Model(name, path, path.stat().st_size, *_excess(path.name, partial(_exact, path))))
         print(f"  {name}: {found[-1].nbytes / 1e6:.1f} MB, {found[-1].loss(1):+.1f} %", flush=True)
     return found
 
 
-def _excess(engine: Any) -> list[np.ndarray]:
-    return [own - base for own, base in zip(_losses(engine), _base(), strict=True)]
-
-
-@cache
-def _base() -> list[np.ndarray]:
+def _excess(name: str, engine: Callable[[], Any]) -> list[np.ndarray]:
     from benchmarks import llama_peer
 
-    return _losses(_exact(llama_peer.bundled_model()))
+    original = llama_peer.bundled_model()
+    base = _losses(original.name, partial(_exact, original))
+    return [own - theirs for own, theirs in zip(_losses(name, engine), base, strict=True)]
 
 
 def _exact(path: Path) -> Any:
@@ -151,12 +152,16 @@ def _exact(path: Path) -> Any:
     return Engine(base_artifact(load_model(path)), threads=2, act="fp32")
 
 
-def _losses(engine: Any) -> list[np.ndarray]:
-    """Negative log-likelihood of each window of WikiText-2 test, and of a text that nothing was fitted to."""
+def _losses(name: str, engine: Callable[[], Any]) -> list[np.ndarray]:
+    """Negative log-likelihood of each window of WikiText-2 test, and of a text that nothing was fitted to.
+
+    Measured once and kept under build/bench.
+    """
     from gossamer.datasets import load_sotu, load_wikitext2
 
-    texts = ((load_wikitext2("test"), WINDOWS), (load_sotu(), WINDOWS // 2))
-    return [
-        np.array(engine.perplexity(text, window=WINDOW, windows=windows).window_nll)
-        for text, windows in texts
-    ]
+    kept = CACHE / f"losses-{name}-{WINDOWS}.json"
+    if not kept.exists():
+        ready, texts = engine(), ((load_wikitext2("test"), WINDOWS), (load_sotu(), WINDOWS // 2))
+        found = [ready.perplexity(text, window=WINDOW, windows=count).window_nll for text, count in texts]
+        write_json(kept, found)
+    return [np.array(part) for part in read_json(kept)]
