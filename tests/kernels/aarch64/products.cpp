@@ -78,12 +78,14 @@ void one_monarch(std::int64_t blocks, std::int64_t rows, std::int64_t depth, boo
         {bfloat16 ? static_cast<const void*>(a_brain.data()) : a.data(), bfloat16, blocks, rows, depth, rows * depth, depth, 1, middle.data()},
         {bfloat16 ? static_cast<const void*>(b_brain.data()) : b.data(), bfloat16, rows, 3, blocks, 3 * blocks, 1, 3, out.data()}};
     const monarch::Chain chain{stages, 2, place.data()};
+    const auto shift = normals<Real>(y_rows);
+    const Real* bias = bfloat16 ? nullptr : shift.data();
     const auto with = [&](const monarch::Table& table) {
         return [&](const Real* x, std::int64_t n, Real* y, int threads) {
             std::vector<Real> turned(static_cast<std::size_t>(x_rows * n)), result(static_cast<std::size_t>(y_rows * n));
-            if (!by_token) return (table.*Entry)(chain, {x, x_rows, n, false}, {y, y_rows, n, false}, threads);
+            if (!by_token) return (table.*Entry)(chain, {x, x_rows, n, false}, bias, {y, y_rows, n, false}, threads);
             for (std::int64_t k = 0; k < x_rows * n; ++k) turned[static_cast<std::size_t>(k % n * x_rows + k / n)] = x[k];
-            (table.*Entry)(chain, {turned.data(), x_rows, n, true}, {result.data(), y_rows, n, true}, threads);
+            (table.*Entry)(chain, {turned.data(), x_rows, n, true}, bias, {result.data(), y_rows, n, true}, threads);
             for (std::int64_t k = 0; k < y_rows * n; ++k) y[k] = result[static_cast<std::size_t>(k % n * y_rows + k / n)];
         };
     };

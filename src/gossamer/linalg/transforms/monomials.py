@@ -56,7 +56,7 @@ class AnisotropicMonomials:
     --------
     >>> import numpy as np
     >>> len(AnisotropicMonomials(np.ones(8), 4)), len(AnisotropicMonomials(2.0 ** -np.arange(8), 4, budget=1e-2))
-    (495, 73)
+    (495, 217)
     """
 
     def __init__(
