@@ -58,3 +58,13 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "min_reported_time": 1000,
 }
+
+
+def _routing(app, what, name, thing, skip, options):
+    """Leave out the metadata-routing methods that scikit-learn gives to every estimator."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-skip-member", _routing)

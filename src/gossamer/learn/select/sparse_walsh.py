@@ -51,7 +51,7 @@ class SparseWalshRegressor(RegressorMixin, BaseEstimator):
         Columns of each term; the empty one is the constant.
     coef_ : ndarray, shape (n_terms,)
         Coefficient of each term.
-    cuts_ : ndarray, shape (n_features_in_,)
+    cuts_ : ndarray, shape (n_features,)
         A feature above its cut counts as 1.
     result_ : SparseWHTResult or None
         Of an active fit.
