@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gossamer._core.errors import ArgumentError, FormatError
+from gossamer.cli.matrices import read_matrix_market
 from gossamer.cli.output import Json, Threads, print_json, stdout, table
 
 NAME = "explain"
@@ -76,7 +77,7 @@ def _budgets(text: str) -> list[float]:
 
 def _matrix(source: str, name: str | None) -> Any:
     path = Path(source)
-    readers = {".npy": _npy, ".npz": _npz, ".mtx": _mtx}
+    readers = {".npy": _npy, ".npz": _npz, ".mtx": read_matrix_market}
     if path.suffix in readers:
         if name is not None:
             raise ArgumentError(f"--name {name!r}: {source} holds one matrix, which has no name")
@@ -104,15 +105,6 @@ def _npz(path: Path) -> Any:
         return scipy.sparse.load_npz(path)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path}: not a sparse matrix of scipy.sparse.save_npz ({error})") from None
-
-
-def _mtx(path: Path) -> Any:
-    import scipy.io
-
-    try:
-        return scipy.io.mmread(path)
-    except (ValueError, OverflowError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: not a Matrix Market file ({error})") from None
 
 
 def _safetensors(path: Path, name: str | None) -> Any:

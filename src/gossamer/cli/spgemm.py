@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gossamer._core.errors import FormatError
+from gossamer.cli.matrices import read_matrix_market
 from gossamer.cli.output import Json, Threads, facts, print_json
 
 NAME = "spgemm"
@@ -66,15 +67,9 @@ def run(
 
 
 def _read(path: Path) -> Any:
-    import scipy.io
     import scipy.sparse
 
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    try:
-        matrix = scipy.io.mmread(path)
-    except (ValueError, OverflowError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: not a Matrix Market file ({error})") from None
+    matrix = read_matrix_market(path)
     if not scipy.sparse.issparse(matrix):
         raise FormatError(f"{path}: holds a dense array: expected the coordinate format")
     return matrix.tocsr()

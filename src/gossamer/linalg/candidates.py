@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -52,7 +52,9 @@ class Candidate(NamedTuple):
     order: np.ndarray | None = None
 
 
-def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[Candidate]:
+def candidates(
+    W: np.ndarray, budgets: Iterable[float], families: Sequence[str] | None = None
+) -> Iterator[Candidate]:
     """Every family with the members that are worth a projection, each once, the smallest first.
 
     Complex matrices are held against the families that have complex members: Monarch, also with the columns dealt into
@@ -66,14 +68,18 @@ def candidates(W: np.ndarray, budgets: Iterable[float]) -> Iterator[Candidate]:
         Bits an entry. Each family takes part with its largest member within each of them; below the largest of them
         also with that of the very rank or number of non-zeros that ``W`` has, and with the Kronecker products whose
         shapes suit it best.
+    families : sequence of str, optional
+        Only these; a real matrix only.
     """
     limits = sorted(budgets)
     if np.iscomplexobj(W):
         yield from _complex(W, limits)
         return
-    own = _own_sizes(W)
     for name, choose in FAMILIES.items():
-        members = [*own.get(name, ()), *(choose(W.shape, bits) for bits in limits)]
+        if families is not None and name not in families:
+            continue
+        own = _OWN[name](W) if name in _OWN else []
+        members = [*own, *(choose(W.shape, bits) for bits in limits)]
         for member in dict.fromkeys(members):
             if member is not None and member.bits_per_weight(W.shape) <= limits[-1]:
                 yield Candidate(name, member)
@@ -161,17 +167,14 @@ def _monarch(shape: Shape, dtype: str | None = None) -> Iterator[Structure]:
             yield Monarch(blocks, rank=1, dtype=dtype)
 
 
-def _own_sizes(W: np.ndarray) -> dict[str, list[Structure]]:
-    """Members of exactly the rank and the non-zeros that the matrix has, where it has few."""
-    found: dict[str, list[Structure]] = {}
+def _own_rank(W: np.ndarray) -> list[Structure]:
     rank = int(np.linalg.matrix_rank(W))
-    if 0 < rank < min(W.shape) / 2:
-        found["low rank"] = [LowRank(rank)]
+    return [LowRank(rank)] if 0 < rank < min(W.shape) / 2 else []
+
+
+def _own_density(W: np.ndarray) -> list[Structure]:
     density = int(np.count_nonzero(W)) / W.size
-    if 0 < density < 0.75:
-        found["unstructured"] = [Unstructured(density)]
-    found["Kronecker"] = _kronecker(W)
-    return found
+    return [Unstructured(density)] if 0 < density < 0.75 else []
 
 
 def _square(structure: Structure) -> Choice:
@@ -195,7 +198,7 @@ FAMILIES: dict[str, Choice] = {
     "low rank": _largest(lambda shape: map(LowRank, range(1, min(shape) // 2 + 1))),
     "sparse + low rank": _largest(_sparse_and_low_rank),
     "quantised + low rank": _largest(_quantised_and_low_rank),
-    "Kronecker": lambda shape, bits: None,  # its shapes depend on the matrix, see _own_sizes
+    "Kronecker": lambda shape, bits: None,  # its shapes depend on the matrix, see _OWN
     "Toeplitz": lambda shape, bits: Toeplitz() if max(shape) > 1 else None,
     "circulant": _square(Circulant()),
     "Monarch": _largest(_monarch),
@@ -205,3 +208,10 @@ FAMILIES: dict[str, Choice] = {
     "block-diagonal": _largest(_block_diagonal),
 }
 """How each family chooses its member."""
+
+_OWN: dict[str, Callable[[np.ndarray], list[Structure]]] = {
+    "low rank": _own_rank,
+    "unstructured": _own_density,
+    "Kronecker": _kronecker,
+}
+"""Members whose size the matrix itself suggests."""

@@ -143,7 +143,7 @@ def explain(
     bits : sequence of float
         Budgets, in bits an entry.
     families : sequence of str, optional
-        Only these, by the names that :class:`Explanation` uses; all by default.
+        Only these, by the names that :class:`Explanation` uses; all by default. A complex matrix takes no choice.
     progress : callable, optional
         Hears (members done, members in all).
 
@@ -223,7 +223,7 @@ def _plan(W: np.ndarray, budgets: Sequence[float], families: Sequence[str] | Non
     for name in families or ():
         if name not in FAMILIES:
             raise unknown_choice("families", name, sorted(FAMILIES))
-    return [item for item in candidates(W, budgets) if families is None or item.family in families]
+    return list(candidates(W, budgets, families))
 
 
 def _fit(candidate: Candidate, member: StructuredMatrix, error: float, start: float) -> Fit:
