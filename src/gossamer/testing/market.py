@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gossamer.linalg import (
+    DPLR,
     NM,
     Block,
     BlockDiagonal,
@@ -93,6 +94,8 @@ MARKET: tuple[Stall, ...] = (
     Stall(Diagonal(), (5, 5)),
     Stall(Diagonal(), (4, 6)),
     Stall(Diagonal(), (6, 1)),
+    Stall(DPLR(1), (5, 5)),
+    Stall(DPLR(2), (7, 7)),
     Stall(Permutation(), (6, 6)),
     Stall(Orthogonal(), (6, 6)),
     Stall(Orthogonal(), (7, 4)),

@@ -1,0 +1,1 @@
+"""Matrices of linear dynamical systems, and how to diagonalise them."""
