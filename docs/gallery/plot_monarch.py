@@ -26,7 +26,7 @@ print(
 # The nearest Monarch matrix is found slice by slice: with input block and output residue fixed, what remains is a small
 # matrix, and its leading singular vectors are a row of one factor and a column of the other. Here nothing is left.
 
-w1, w2 = A.weights()
+w1, w2 = A.joined()
 P = np.eye(n)[shuffle]
 parts = {
     "Fourier matrix, columns shuffled": F[:, shuffle],

@@ -7,19 +7,6 @@ from gossamer._core.errors import ArgumentError
 from gossamer.distributed import query_map
 from gossamer.linalg import sparse_wht
 
-distributed = pytest.importorskip("distributed", reason="needs dask: pip install 'gossamer[distributed]'")
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
 
 def pairs(bits):
     return 2.0 - 4.0 * (bits[:, 1] ^ bits[:, 6])

@@ -9,19 +9,6 @@ import scipy.sparse as sp
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.linalg import spgemm as local
 
-distributed = pytest.importorskip("distributed", reason="needs dask: pip install 'gossamer[distributed]'")
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
 
 def matrices():
     rng = np.random.default_rng(0)

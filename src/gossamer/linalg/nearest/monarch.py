@@ -9,6 +9,7 @@ import scipy.linalg
 
 from gossamer.linalg.metric import weighted_error
 from gossamer.linalg.nearest.low_rank import Moment
+from gossamer.linalg.nearest.sweeps import while_falling
 
 GRAM_FROM = 48  # from this size on, float32 slices are cut by the eigenvectors of a Gram matrix
 
@@ -187,9 +188,9 @@ def _descend(
         return weighted_error(W, _assemble(candidate, sizes)[: W.shape[0], : W.shape[1]], metric)
 
     plain = [_cut_block(slices, counts, None, W.dtype) for slices, counts in zip(T, ranks)]
-    parts, best = min(((c, error(c)) for c in (parts, plain)), key=lambda pair: pair[1])
     inverses = [scipy.linalg.pinvh(blocks[kappa, :, kappa]) for kappa in range(sizes.k)]
-    for _ in range(sweeps if sizes.k > 1 else 0):
+
+    def sweep(parts: list[Part]) -> list[Part]:
         trial = list(parts)
         rest = T - np.stack([U @ V for U, V in trial])
         for kappa in range(sizes.k):
@@ -200,14 +201,10 @@ def _descend(
                 T[kappa] + pull @ inverses[kappa], ranks[kappa], moments[kappa], W.dtype
             )
             rest[kappa] = T[kappa] - trial[kappa][0] @ trial[kappa][1]
-        reached = error(trial)
-        if not reached < best:
-            break
-        done = reached > best * (1 - 1e-6)
-        parts, best = trial, reached
-        if done:
-            break
-    return parts
+        return trial
+
+    better = min((parts, plain), key=error)
+    return while_falling(sweep, better, error, sweeps if sizes.k > 1 else 0, tolerance=1e-6)
 
 
 def _assemble(parts: list[Part], sizes: MonarchSizes) -> np.ndarray:

@@ -12,8 +12,10 @@ from gossamer._core.checks import check_array, check_int
 from gossamer._core.errors import ShapeError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.linalg.nearest.monarch import MonarchSizes, nearest_monarch
+from gossamer.linalg.nearest.sweeps import while_falling
 
 DRAWS = 5
+Factors = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class MonarchStarFactors(NamedTuple):
@@ -145,10 +147,11 @@ def _recovered(tiles: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 
 def refine(
     tiles: np.ndarray, left: np.ndarray, middle: np.ndarray, right: np.ndarray, sweeps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Factors:
     """Alternating least squares over L_1, L_2 and R; the residual never rises."""
-    best, error = (left, middle, right), _residual(tiles, left, middle, right)
-    for _ in range(sweeps):
+
+    def sweep(factors: Factors) -> Factors:
+        left, middle, right = factors
         G = middle.transpose(1, 2, 0)[..., None] * right  # (i, j) blocks D_ij C_j
         left = _solved(np.einsum("ijab,ijcb->iac", tiles, G.conj()), np.einsum("ijab,ijcb->iac", G, G.conj()))
         G = (left[:, None] * middle.transpose(1, 2, 0)[:, :, None]).conj()  # A_i D_ij
@@ -159,14 +162,12 @@ def refine(
         )
         moment = np.einsum("iba,ijbc,jac->ija", left.conj(), tiles, right.conj(), optimize=True)
         middle = (np.linalg.pinv(inner, hermitian=True) @ moment[..., None])[..., 0].transpose(2, 0, 1)
-        reached = _residual(tiles, left, middle, right)
-        if not reached < error:
-            break
-        done = reached > error * (1 - 1e-7)
-        best, error = (left, middle, right), reached
-        if done or error < 1e-14:
-            break
-    return best
+        return left, middle, right
+
+    def error(factors: Factors) -> float:
+        return max(_residual(tiles, *factors) - 1e-14, 0.0)  # below, sweeps move rounding only
+
+    return while_falling(sweep, (left, middle, right), error, sweeps, tolerance=1e-7)
 
 
 def _solved(moment: np.ndarray, gram: np.ndarray) -> np.ndarray:

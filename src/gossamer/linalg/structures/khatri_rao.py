@@ -12,6 +12,7 @@ from gossamer._core.arrays import Array, to_numpy
 from gossamer._core.checks import check_array, check_int
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError
 from gossamer.linalg.metric import weighted_error
+from gossamer.linalg.nearest.sweeps import while_falling
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 
@@ -208,8 +209,8 @@ def _alternate(W: np.ndarray, factors: list[np.ndarray], H: np.ndarray, sweeps: 
     """Each factor in turn solves its normal equations ``A (H o B^T B) = (unfolded W H)^T B``."""
     shape = [len(A) for A in factors]
     target = (W @ H).reshape(*shape, -1)
-    best = weighted_error(W, _rows(factors), H)
-    for _ in range(sweeps):
+
+    def sweep(factors: list[np.ndarray]) -> list[np.ndarray]:
         trial = list(factors)
         for i in range(len(trial)):
             others = trial[:i] + trial[i + 1 :]
@@ -217,14 +218,9 @@ def _alternate(W: np.ndarray, factors: list[np.ndarray], H: np.ndarray, sweeps: 
             unfolded = np.moveaxis(target, i, 0).reshape(shape[i], -1, W.shape[1])
             sums = np.einsum("ijl,jl->il", unfolded, design)
             trial[i] = sums @ np.linalg.pinv(H * (design.T @ design), hermitian=True)
-        error = weighted_error(W, _rows(trial), H)
-        if not error < best:
-            break
-        stop = error > best * (1 - 1e-9)
-        factors, best = trial, error
-        if stop:
-            break
-    return factors
+        return trial
+
+    return while_falling(sweep, factors, lambda found: weighted_error(W, _rows(found), H), sweeps)
 
 
 def _equal_columns(factors: list[np.ndarray]) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError
 from gossamer.linalg.metric import weighted_error
 from gossamer.linalg.nearest.kronecker import left_target, nearest_kronecker, right_target
+from gossamer.linalg.nearest.sweeps import while_falling
 from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
 
 
@@ -144,17 +145,14 @@ class Kronecker(Structure):
         A, B = nearest_kronecker(W, *shapes)
         if metric is not None:
             wide, weight = W.astype(np.float64), metric.astype(np.float64)
-            best = weighted_error(wide, np.kron(A, B), weight)
-            for _ in range(self.sweeps):
-                A_new, _ = left_target(wide, B, weight, *shapes)
-                B_new, _ = right_target(wide, A_new, weight, *shapes)
-                error = weighted_error(wide, np.kron(A_new, B_new), weight)
-                if not error < best:
-                    break
-                stop = error > best * (1 - 1e-9)
-                A, B, best = A_new, B_new, error
-                if stop:
-                    break
+
+            def sweep(factors: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+                left, _ = left_target(wide, factors[1], weight, *shapes)
+                return left, right_target(wide, left, weight, *shapes)[0]
+
+            A, B = while_falling(
+                sweep, (A, B), lambda pair: weighted_error(wide, np.kron(*pair), weight), self.sweeps
+            )
         return KroneckerMatrix(self, W.shape, {"left": A.astype(W.dtype), "right": B.astype(W.dtype)})
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:

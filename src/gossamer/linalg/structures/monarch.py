@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gossamer._core.arrays import Array, is_torch, to_bits, to_numpy, widen
+from gossamer._core.arrays import Array, is_torch, to_bits, to_numpy
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError
 from gossamer._kernels import monarch
+from gossamer.linalg.complex_factors import ComplexFactors, ComplexFactorsMatrix
 from gossamer.linalg.nearest.monarch import MonarchSizes, nearest_monarch
-from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.plans import native_plan
 
 DTYPES = ("float32", "float64", "bfloat16", "complex64", "complex128")
@@ -25,7 +25,7 @@ class MonarchMixingWarning(UserWarning):
     """Fewer channels leave a block than there are blocks to reach: some inputs never meet some outputs."""
 
 
-class MonarchMatrix(StructuredMatrix):
+class MonarchMatrix(ComplexFactorsMatrix):
     r"""``y = P w2 P w1 x``: factors ``w1`` (k, q, p) and ``w2`` (l, s, r), with ``l r = k q``.
 
     Input ``kappa p + pi``, channel ``t = kappa q + iota = rho l + lam``, output ``sigma l + lam``:
@@ -36,6 +36,7 @@ class MonarchMatrix(StructuredMatrix):
     """
 
     structure: Monarch
+    parts = ("w1", "w2")
 
     @classmethod
     def of(cls, w1: Array, w2: Array, shape: tuple[int, int] | None = None) -> MonarchMatrix:
@@ -65,10 +66,6 @@ class MonarchMatrix(StructuredMatrix):
         return cls(structure, shape or (l * s, k * p), factors)
 
     @property
-    def factor_names(self) -> tuple[str, ...]:
-        return ("w1", "w2", "w1_imag", "w2_imag") if self.structure.is_complex else ("w1", "w2")
-
-    @property
     def sizes(self) -> MonarchSizes:
         """Sizes k, q, p, l, s, r of the factors."""
         return self.structure.sizes(self.shape)
@@ -76,50 +73,14 @@ class MonarchMatrix(StructuredMatrix):
     def _check(self) -> None:
         sizes = self.structure.sizes(self.shape)
         expected = {"w1": (sizes.k, sizes.q, sizes.p), "w2": (sizes.l, sizes.s, sizes.r)}
-        allowed = {
-            None: ("float32", "float64"),
-            "bfloat16": ("bfloat16", "uint16"),
-            "complex64": ("float32",),
-            "complex128": ("float64",),
-        }.get(self.structure.dtype, (self.structure.dtype,))
-        kinds = {str(factor.dtype).removeprefix("torch.") for factor in self.factors.values()}
-        if len(kinds) > 1 or not kinds <= set(allowed):
-            raise FormatError(f"Monarch factors are {sorted(kinds)}: expected one of {allowed}")
+        self._check_kinds()
         for name, factor in self.factors.items():
             wanted = expected[name.removesuffix("_imag")]
             if tuple(factor.shape) != wanted:
                 raise FormatError(f"{name} has shape {tuple(factor.shape)}: expected {wanted}")
 
-    @property
-    def raw_bfloat16(self) -> tuple[str, ...]:
-        return self.factor_names if self.structure.dtype == "bfloat16" else ()
-
-    @property
-    def is_complex(self) -> bool:
-        return self.structure.is_complex
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.result_type(super().dtype, np.complex64) if self.is_complex else super().dtype
-
-    def weights(self) -> tuple[Array, Array]:
-        """``w1`` and ``w2`` as numbers of the matrix's own dtype: complex ones joined, bfloat16 widened."""
-        f = self.factors
-        if not self.is_complex:
-            return widen(f["w1"]), widen(f["w2"])
-        if is_torch(f["w1"]):
-            import torch
-
-            return torch.complex(f["w1"], f["w1_imag"]), torch.complex(f["w2"], f["w2_imag"])
-        return f["w1"] + 1j * f["w1_imag"], f["w2"] + 1j * f["w2_imag"]
-
-    def conj(self) -> StructuredMatrix:
-        if not self.is_complex:
-            return self
-        return self._with({k: -f if k.endswith("_imag") else f for k, f in self.factors.items()})
-
     def _dense(self) -> Array:
-        w1, w2 = self.weights()
+        w1, w2 = self.joined()
         k, q, p, *_ = self.sizes
         spread = _zeros(w1, (k, q, k, p))
         for kappa in range(k):
@@ -139,7 +100,7 @@ class MonarchMatrix(StructuredMatrix):
         )
 
     def _numbers(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        w1, w2 = self.weights()
+        w1, w2 = self.joined()
         return to_numpy(w1).astype(dtype, copy=False), to_numpy(w2).astype(dtype, copy=False)
 
     def _native(self, dtype: np.dtype) -> tuple[np.ndarray, ...]:
@@ -162,7 +123,7 @@ class MonarchMatrix(StructuredMatrix):
     def _multiply_torch(self, x: Any) -> Any:
         from gossamer.linalg.monarch_autograd import monarch_product
 
-        w1, w2 = (w.to(x.dtype) for w in self.weights())
+        w1, w2 = (w.to(x.dtype) for w in self.joined())
         return monarch_product(w1, w2, x, self.sizes, self.shape)
 
 
@@ -197,7 +158,7 @@ def _zeros(like: Array, shape: tuple[int, ...]) -> Array:
 
 
 @dataclass(frozen=True)
-class Monarch(Structure):
+class Monarch(ComplexFactors):
     r"""Products ``P L P R`` of two block-diagonal matrices and the permutation that deals channels to blocks.
 
     With k blocks of ``w1`` on the input side and l blocks of ``w2`` on the output side, for square factors
@@ -273,11 +234,6 @@ class Monarch(Structure):
         check_int("sweeps", self.sweeps, low=0)
 
     @property
-    def is_complex(self) -> bool:
-        """Whether members are complex."""
-        return self.dtype in ("complex64", "complex128")
-
-    @property
     def nearest_in(self) -> frozenset[str]:
         return frozenset() if self.dtype == "bfloat16" else frozenset({"none", "diagonal"})
 
@@ -314,24 +270,12 @@ class Monarch(Structure):
                 stacklevel=4,
             )
         w1, w2 = nearest_monarch(W, sizes, metric, self.sweeps)
-        if self.is_complex:
-            part = np.float32 if self.dtype == "complex64" else np.float64
-            values: Mapping[str, np.ndarray] = {
-                "w1": w1.real, "w2": w2.real, "w1_imag": w1.imag, "w2_imag": w2.imag,
-            }  # fmt: skip
-            factors = {name: np.ascontiguousarray(value, part) for name, value in values.items()}
-        elif self.dtype == "bfloat16":
-            factors = {"w1": to_bits(w1), "w2": to_bits(w2)}
-        else:
-            factors = {"w1": w1.astype(self.dtype or W.dtype), "w2": w2.astype(self.dtype or W.dtype)}
+        factors = self._stored({"w1": w1, "w2": w2}, W.dtype)
         return MonarchMatrix(self, W.shape, factors)
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
         k, q, p, l, s, r = self.sizes(shape)
-        bits = {"float64": 64, "bfloat16": 16, "complex64": 64, "complex128": 128}.get(
-            self.dtype or "float32", 32
-        )
-        return bits * (k * q * p + l * s * r) / (shape[0] * shape[1])
+        return self.bits_per_number * (k * q * p + l * s * r) / (shape[0] * shape[1])
 
 
 __all__ = ["Monarch", "MonarchMatrix", "MonarchMixingWarning"]

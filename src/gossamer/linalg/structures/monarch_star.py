@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,17 +12,18 @@ from gossamer._core.arrays import Array, is_torch, to_numpy
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import FormatError
 from gossamer._kernels import monarch
+from gossamer.linalg.complex_factors import ComplexFactors, ComplexFactorsMatrix
 from gossamer.linalg.metric import weighted_error
 from gossamer.linalg.nearest.gradient import descend
 from gossamer.linalg.nearest.monarch_star import refine, root, starts, to_tiles
-from gossamer.linalg.operator import Plan, Structure, StructuredMatrix
+from gossamer.linalg.operator import Plan, StructuredMatrix
 from gossamer.linalg.plans import native_plan
 
 PARTS = ("left", "middle", "right")
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
 
-class MonarchStarMatrix(StructuredMatrix):
+class MonarchStarMatrix(ComplexFactorsMatrix):
     """``P L_1 P R P L_2 P`` with ``n = m^2``: the blocks ``left``, ``middle``, ``right`` are (m, m, m).
 
     ``P`` transposes an (m, m) array. A complex member adds the imaginary parts ``left_imag`` and so on.
@@ -29,45 +31,14 @@ class MonarchStarMatrix(StructuredMatrix):
 
     structure: MonarchStar
 
-    @property
-    def factor_names(self) -> tuple[str, ...]:
-        return (*PARTS, *(f"{name}_imag" for name in PARTS)) if self.structure.is_complex else PARTS
+    parts = PARTS
 
     def _check(self) -> None:
         m = root(self.shape)
-        allowed = {None: ("float32", "float64"), "complex64": ("float32",), "complex128": ("float64",)}.get(
-            self.structure.dtype, (self.structure.dtype,)
-        )
-        kinds = {str(factor.dtype).removeprefix("torch.") for factor in self.factors.values()}
-        if len(kinds) > 1 or not kinds <= set(allowed):
-            raise FormatError(f"factors are {sorted(kinds)}: expected one of {allowed}")
+        self._check_kinds()
         for name, factor in self.factors.items():
             if tuple(factor.shape) != (m, m, m):
                 raise FormatError(f"{name} has shape {tuple(factor.shape)}: expected {(m, m, m)}")
-
-    @property
-    def is_complex(self) -> bool:
-        return self.structure.is_complex
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.result_type(super().dtype, np.complex64) if self.is_complex else super().dtype
-
-    def blocks(self) -> list[Array]:
-        """The blocks of the three factors, complex ones joined, in the order left, middle, right."""
-        f = self.factors
-        if not self.is_complex:
-            return [f[name] for name in PARTS]
-        if is_torch(f["left"]):
-            import torch
-
-            return [torch.complex(f[name], f[f"{name}_imag"]) for name in PARTS]
-        return [f[name] + 1j * f[f"{name}_imag"] for name in PARTS]
-
-    def conj(self) -> StructuredMatrix:
-        if not self.is_complex:
-            return self
-        return self._with({k: -f if k.endswith("_imag") else f for k, f in self.factors.items()})
 
     def _transposed(self) -> MonarchStarMatrix:
         swapped = {"left": "right", "right": "left", "middle": "middle"}
@@ -78,7 +49,7 @@ class MonarchStarMatrix(StructuredMatrix):
         return MonarchStarMatrix(self.structure, self.shape, factors)
 
     def _dense(self) -> Array:
-        left, middle, right = self.blocks()
+        left, middle, right = self.joined()
         m = len(left)
         # entry ((a, i), (c, j)) is sum_b left[i, a, b] middle[b, i, j] right[j, b, c]
         joined = left[:, None] * _axes(middle, (1, 2, 0))[:, :, None]  # (i, j, a, b)
@@ -95,18 +66,18 @@ class MonarchStarMatrix(StructuredMatrix):
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         if not self.is_complex:
-            right_first = [to_numpy(part).astype(x.dtype, copy=False) for part in reversed(self.blocks())]
+            right_first = [to_numpy(part).astype(x.dtype, copy=False) for part in reversed(self.joined())]
             return monarch.multiply(monarch.monarch_star(len(right_first[0])), right_first, x)
-        return _applied([to_numpy(part).astype(x.dtype, copy=False) for part in self.blocks()], x)
+        return _applied([to_numpy(part).astype(x.dtype, copy=False) for part in self.joined()], x)
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
         return self._transposed()._multiply(y)
 
     def _multiply_torch(self, x: Any) -> Any:
-        return _applied([part.to(x.dtype) for part in self.blocks()], x)
+        return _applied([part.to(x.dtype) for part in self.joined()], x)
 
 
-def _applied(blocks: list[Array], x: Array) -> Array:
+def _applied(blocks: Sequence[Array], x: Array) -> Array:
     left, middle, right = blocks
     m, n = len(left), x.shape[1]
     h = right @ x.reshape(m, m, n).swapaxes(0, 1)
@@ -119,7 +90,7 @@ def _axes(x: Array, order: tuple[int, ...]) -> Array:
 
 
 @dataclass(frozen=True)
-class MonarchStar(Structure):
+class MonarchStar(ComplexFactors):
     r"""Products ``M_1 M_2^H`` of two square Monarch matrices, held as ``P L_1 P R P L_2 P``; the side is ``m^2``.
 
     The class holds every Monarch matrix, its transpose, and every circulant matrix (with complex factors); products of
@@ -157,11 +128,6 @@ class MonarchStar(Structure):
         check_int("sweeps", self.sweeps, low=0)
         check_int("seed", self.seed, low=0)
 
-    @property
-    def is_complex(self) -> bool:
-        """Whether members are complex."""
-        return self.dtype in ("complex64", "complex128")
-
     def _project(self, W: np.ndarray, metric: np.ndarray | None) -> MonarchStarMatrix:
         root(W.shape)
         return descend(lambda target: self._frobenius(target, W.dtype), W, metric, self.sweeps)
@@ -175,16 +141,11 @@ class MonarchStar(Structure):
         )
 
     def _member(self, fit: tuple[np.ndarray, ...], W: np.ndarray, stored: np.dtype) -> MonarchStarMatrix:
-        kind = {"complex64": "float32", "complex128": "float64"}.get(self.dtype or "", self.dtype or stored)
-        factors = {name: np.ascontiguousarray(part.real, kind) for name, part in zip(PARTS, fit, strict=True)}
-        if self.is_complex:
-            parts = zip(PARTS, fit, strict=True)
-            factors |= {f"{name}_imag": np.ascontiguousarray(part.imag, kind) for name, part in parts}
+        factors = self._stored(dict(zip(PARTS, fit, strict=True)), stored)
         return MonarchStarMatrix(self, W.shape, factors)
 
     def bits_per_weight(self, shape: tuple[int, int]) -> float:
-        bits = {"float64": 64, "complex64": 64, "complex128": 128}.get(self.dtype or "float32", 32)
-        return bits * 3 / root(shape)
+        return self.bits_per_number * 3 / root(shape)
 
 
 __all__ = ["MonarchStar", "MonarchStarMatrix"]

@@ -211,10 +211,11 @@ def expand_exp(
     basis: str = "auto",
     index_set: str = "anisotropic",
     max_features: int = 20_000,
+    tangent: bool = False,
 ) -> ExpExpansion:
     """Choose a polynomial and its monomials for ``x = sum_l x_l`` with ``|x_l| <= M_l`` and ``|x| <= R``.
 
-    Parameters are those of :func:`exp_features`; M has shape (d,).
+    Parameters are those of :func:`exp_features` and :func:`exp_series`; M has shape (d,).
     """
     check_float("eps", eps, low=0, closed="neither")
     check_choice("basis", basis, BASES)
@@ -222,16 +223,23 @@ def expand_exp(
     check_int("max_features", max_features, low=1)
     R = float(M.sum()) if R is None else min(R, float(M.sum()))
     if index_set == "simplex":
-        series = smallest_exp_series(R, eps, basis) if degree is None else exp_series(R, degree, basis)
+        series = (
+            smallest_exp_series(R, eps, basis, tangent)
+            if degree is None
+            else exp_series(R, degree, basis, tangent)
+        )
         return _expansion(series, np.ones_like(M), 0.0, max_features)
     sizes = np.where(M > 0, np.exp2(np.ceil(8 * np.log2(np.where(M > 0, M, 1))) / 8), 0)
     if degree is not None:
-        series = exp_series(R, degree, basis)
+        series = exp_series(R, degree, basis, tangent)
         return _expansion(series, sizes, series.bound, max_features)
-    first = smallest_exp_series(R, eps, basis)
+    first = smallest_exp_series(R, eps, basis, tangent)
     found: list[ExpExpansion] = []
     refused: list[BoundError] = []
-    for series in (first, exp_series(R, first.degree + 1, basis)):  # a degree more may drop more terms
+    for series in (
+        first,
+        exp_series(R, first.degree + 1, basis, tangent),
+    ):  # a degree more may drop more terms
         try:
             found.append(_expansion(series, sizes, eps - series.bound, max_features))
         except BoundError as error:

@@ -42,12 +42,18 @@ class ExpSeries:
     coefficients: np.ndarray
     bound: float
 
+    @property
+    def slope_error(self) -> float:
+        """``|p'(0) / p(0) - 1|``: what a function of the quotients of small exponentials is off by, to first order."""
+        slope = self.coefficients[1] / self.coefficients[0] if self.degree else 0.0
+        return abs(float(slope) - 1) if self.R else 0.0
+
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """``p(x)``."""
         return np.polynomial.polynomial.polyval(x, self.coefficients)
 
 
-def exp_series(R: float, degree: int, basis: str = "auto") -> ExpSeries:
+def exp_series(R: float, degree: int, basis: str = "auto", tangent: bool = False) -> ExpSeries:
     r"""The Taylor or the Chebyshev polynomial of the exponential function on ``[-R, R]``.
 
     Taylor: the relative error is largest at ``-R``, where it is :math:`\int_0^R u^g e^u du / g!`. Chebyshev:
@@ -62,6 +68,9 @@ def exp_series(R: float, degree: int, basis: str = "auto") -> ExpSeries:
         g.
     basis : {"auto", "taylor", "chebyshev"}
         "auto" takes the smaller bound.
+    tangent : bool
+        Let "auto" compare the larger of bound and slope error. A Chebyshev polynomial of even degree spends its error
+        on the slope at 0, where most arguments lie.
 
     Raises
     ------
@@ -73,17 +82,11 @@ def exp_series(R: float, degree: int, basis: str = "auto") -> ExpSeries:
     check_choice("basis", basis, BASES)
     if basis == "chebyshev" and R > CHEBYSHEV_RADIUS:
         raise ArgumentError(f"basis='chebyshev' with R={R:.4g}: expected R <= {CHEBYSHEV_RADIUS} or 'taylor'")
-    taylor, chebyshev = _taylor_bound(R, degree), _chebyshev_bound(R, degree)
-    if basis == "taylor" or (basis == "auto" and taylor <= chebyshev):
-        powers = np.exp(-gammaln(np.arange(degree + 1) + 1.0))
-        return ExpSeries("taylor", degree, R, powers, taylor)
-    sums = 2 * math.exp(R) * ive(np.arange(degree + 1), R)
-    sums[0] /= 2
-    powers = np.polynomial.chebyshev.cheb2poly(sums) / R ** np.arange(degree + 1)
-    return ExpSeries("chebyshev", degree, R, powers, chebyshev)
+    found = [make(R, degree) for name, make in _MAKERS.items() if basis in (name, "auto")]
+    return min(found, key=lambda series: _error(series, tangent))
 
 
-def smallest_exp_series(R: float, eps: float, basis: str = "auto") -> ExpSeries:
+def smallest_exp_series(R: float, eps: float, basis: str = "auto", tangent: bool = False) -> ExpSeries:
     """The polynomial of least degree whose relative error on ``[-R, R]`` is at most ``eps``.
 
     Parameters
@@ -94,6 +97,8 @@ def smallest_exp_series(R: float, eps: float, basis: str = "auto") -> ExpSeries:
         Relative error, positive.
     basis : {"auto", "taylor", "chebyshev"}
         As in :func:`exp_series`.
+    tangent : bool
+        Keep the slope error within ``eps`` as well.
 
     Raises
     ------
@@ -103,12 +108,33 @@ def smallest_exp_series(R: float, eps: float, basis: str = "auto") -> ExpSeries:
     check_float("R", R, low=0)
     check_float("eps", eps, low=0, closed="neither")
     check_choice("basis", basis, BASES)
-    bounds = {"taylor": _taylor_bound, "chebyshev": _chebyshev_bound}
-    tried = list(bounds.values()) if basis == "auto" else [bounds[basis]]
     for degree in range(_MOST_DEGREES + 1):
-        if min(bound(R, degree) for bound in tried) <= eps:
-            return exp_series(R, degree, basis)
+        series = exp_series(R, degree, basis, tangent)
+        if _error(series, tangent) <= eps:
+            return series
     raise BoundError(f"eps={eps!r}: no polynomial of degree <= {_MOST_DEGREES} for |x| <= R = {R:.4g}", R)
+
+
+def _error(series: ExpSeries, tangent: bool) -> float:
+    return max(series.bound, series.slope_error) if tangent else series.bound
+
+
+def _taylor(R: float, degree: int) -> ExpSeries:
+    powers = np.exp(-gammaln(np.arange(degree + 1) + 1.0))
+    return ExpSeries("taylor", degree, R, powers, _taylor_bound(R, degree))
+
+
+def _chebyshev(R: float, degree: int) -> ExpSeries:
+    bound = _chebyshev_bound(R, degree)
+    if math.isinf(bound):
+        return ExpSeries("chebyshev", degree, R, np.full(degree + 1, np.nan), bound)
+    sums = 2 * math.exp(R) * ive(np.arange(degree + 1), R)
+    sums[0] /= 2
+    powers = np.polynomial.chebyshev.cheb2poly(sums) / R ** np.arange(degree + 1)
+    return ExpSeries("chebyshev", degree, R, powers, bound)
+
+
+_MAKERS = {"taylor": _taylor, "chebyshev": _chebyshev}
 
 
 def _taylor_bound(R: float, degree: int) -> float:

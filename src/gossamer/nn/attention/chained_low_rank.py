@@ -62,7 +62,7 @@ class SoftmaxPlan:
             maps = [torch.from_numpy(T) for T in joint_rotation(q, k - centre)]
             scales, M, R = balance([q @ maps[0], (k - centre) @ maps[1]])
             try:
-                expansion = expand_exp(M, R, eps=eps, max_features=max_features)
+                expansion = expand_exp(M, R, eps=eps, max_features=max_features, tangent=True)
             except BoundError as error:
                 raise BoundError(
                     f"eps={eps!r} for centred logits up to R={R:.4g} takes more than max_features={max_features} "
