@@ -42,6 +42,20 @@ def test_the_smallest_degree_is_the_smallest(basis):
         assert series.degree == 0 or exp_series(R, series.degree - 1, basis).bound > eps
 
 
+def test_a_tangent_series_keeps_the_slope_where_most_arguments_lie():
+    best = exp_series(0.3, 2)  # a Chebyshev polynomial: less error at the ends, more in the slope
+    tangent = exp_series(0.3, 2, tangent=True)
+    assert (best.basis, tangent.basis) == ("chebyshev", "taylor")
+    assert best.bound < tangent.bound
+    assert tangent.slope_error == 0
+    assert best.slope_error == pytest.approx(abs(best.coefficients[1] / best.coefficients[0] - 1))
+    for R, eps in itertools.product((0.1, 1.0, 4.0), (1e-1, 1e-4, 1e-8)):
+        series = smallest_exp_series(R, eps, tangent=True)
+        assert max(series.bound, series.slope_error) <= eps
+        x = np.array([-1e-6, 1e-6])
+        assert np.diff(np.log(series(x)))[0] / 2e-6 == pytest.approx(1, abs=1.01 * eps + 1e-9)
+
+
 def brute_force(M, degree):
     """Every exponent up to the degree, and its term."""
     for m in itertools.product(range(degree + 1), repeat=len(M)):

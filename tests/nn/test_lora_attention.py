@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from gossamer._core.errors import ArgumentError, BoundError, ShapeError
 from gossamer.linalg import exp_features, joint_rotation
 from gossamer.nn import (
+    ExactFallbackWarning,
     FastLoRAAttention,
     PolynomialAttention,
+    attention_score_gradient,
     lora_attention_gradient,
-    lora_norm_report,
     phase_transition,
 )
 from gossamer.nn.attention.chained_low_rank import SoftmaxPlan, polynomial_attention
@@ -287,46 +288,92 @@ def _without_adapters(layer, x):
     return layer.o_proj(out.transpose(1, 2).flatten(2))
 
 
-class Tiny(torch.nn.Module):
-    """Two layers of attention over an embedding."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = torch.nn.Embedding(50, 16)
-        self.layers = torch.nn.ModuleList(FastLoRAAttention(16, 4, mode="exact") for _ in range(2))
-
-    def forward(self, tokens):
-        x = 0.5 * self.embedding(tokens)
-        for layer in self.layers:
-            x = x + layer(x)
-        return x
-
-
-def test_what_the_norm_report_promises_is_kept_in_every_head():
-    torch.manual_seed(0)
-    model, tokens = Tiny(), torch.randint(50, (1, 64))
-    report = lora_norm_report(model, tokens, eps=(0.1, 0.01), rank=True)
-    assert len(report.rows) == 2 * 4 * 2
-    assert report.tokens == 64
-    assert report.to_markdown().count("\n") == 17
-    for row in report.rows:
-        assert row.centred_logit <= row.R * (1 + 1e-9)
-        assert 0 < row.rank <= row.k1
-    x = 0.5 * model.embedding(tokens)
-    q, k, v = model.layers[0]._heads(x)
-    for row in report.rows[:8:2]:
-        part = [y[:, row.head].double() for y in (q, k, v)]
-        fast = PolynomialAttention("poly", eps=row.eps, max_features=row.k1)(*part)
-        exact = torch.nn.functional.scaled_dot_product_attention(*part)
-        assert (fast - exact).abs().max() <= 2 * row.eps / (1 - row.eps) * part[2].abs().max()
-
-
 def test_the_phase_transition_has_more_features_for_larger_norms():
     result = phase_transition((64, 256), (0.25, 0.5, 1.0, 2.0), d=4, eps=1e-2, seeds=2)
     for L in (64, 256):
         ranks = [point.k1 for point in result.table if point.L == L]
         assert ranks == sorted(ranks)
         assert np.isnan(result.threshold[L]) or result.threshold[L] > 0
+
+
+@pytest.mark.parametrize("softmax1", [False, True])
+def test_the_gradient_in_the_logits_is_that_of_autograd(softmax1):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, c = (0.6 * torch.randn(n, 4, dtype=torch.float64, generator=generator) for n in (20, 25, 25, 20))
+    z = (0.5 * q @ k.T).requires_grad_()
+    f = z.exp() / (z.exp().sum(1, keepdim=True) + softmax1)
+    (expected,) = torch.autograd.grad((f @ v * c).sum(), z)
+    p = attention_score_gradient(q, k, v, c, eps=1e-8, softmax1=softmax1)
+    torch.testing.assert_close(p.to_dense(), expected, rtol=0, atol=1e-7)
+    q.requires_grad_()
+    fast = PolynomialAttention("poly", eps=1e-8, softmax1=softmax1)(q, k, v)
+    (streamed,) = torch.autograd.grad((fast * c).sum(), q)
+    torch.testing.assert_close(0.5 * (p @ k), streamed, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ShapeError, match="upstream have shapes"):
+        attention_score_gradient(q, k, v, c[:3])
+
+
+@pytest.mark.parametrize("method", ["poly", "exact-forward", "auto", "exact"])
+def test_an_exact_gradient_of_the_inputs_stands_beside_fast_ones_of_the_adapters(method):
+    X, W, adapters, Y = problem(L=60, heads=2, kv_heads=1)
+    options = {"Y": Y, "num_heads": 2, "kv_heads": 1, "adapt": tuple("qkv"), "causal": True, "eps": 0.1}
+    exact = lora_attention_gradient(X, *W, adapters, method="exact", **options)
+    options["upstream"] = exact["output"] - options.pop("Y")  # the same slope for all
+    fast = lora_attention_gradient(X, *W, adapters, method=method, **options)
+    both = lora_attention_gradient(X, *W, adapters, method=method, grad_x="exact", **options)
+    assert relative(both["dX"], exact["dX"]) < 1e-12
+    np.testing.assert_array_equal(both["output"], fast["output"])
+    for name in fast.keys() & {"dA_q", "dB_q", "dA_k", "dB_v"}:
+        np.testing.assert_allclose(both[name], fast[name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_with_exact_gradients_of_its_inputs():
+    torch.manual_seed(0)
+    layer = FastLoRAAttention(
+        8, 2, r=2, mode="poly", eps=0.3, causal=False, grad_x="exact", kv_heads=1
+    ).double()
+    for name in "qv":
+        torch.nn.init.normal_(getattr(layer, f"{name}_proj").lora_B["default"].weight)
+    x = (0.5 * torch.randn(1, 30, 8, dtype=torch.float64)).requires_grad_()
+    slopes = {}
+    for mode, grad_x in (("poly", "exact"), ("poly", "fast"), ("exact", "fast")):
+        layer.attention.mode, layer.grad_x = mode, grad_x
+        wanted = [x, *(p for p in layer.parameters() if p.requires_grad)]
+        slopes[mode, grad_x] = torch.autograd.grad((layer(x) * torch.arange(8)).sum(), wanted)
+    both, fast, exact = slopes.values()
+    torch.testing.assert_close(both[0], exact[0])
+    assert (fast[0] - exact[0]).norm() > 1e-9 * exact[0].norm()
+    for a, b in zip(both[1:], fast[1:], strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_falling_back_to_exact_attention_is_said_aloud():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 30, 4) for _ in range(3))
+    fallback = PolynomialAttention("poly", fallback="exact", max_features=10)
+    with pytest.warns(ExactFallbackWarning, match="max_features=10"):
+        found = fallback(5 * q, k, v)
+    torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(5 * q, k, v))
+    X, W, adapters, Y = problem(names="qv")
+    with pytest.raises(BoundError):
+        lora_attention_gradient(X, *W, adapters, Y=Y, max_features=3)
+    with pytest.warns(ExactFallbackWarning):
+        lora_attention_gradient(X, *W, adapters, Y=Y, max_features=3, fallback="exact")
+
+
+@pytest.mark.parametrize("large", [(0,), (2,), (0, 1), (1, 3)])
+def test_auto_decides_for_every_head(large):
+    torch.manual_seed(0)
+    q, k, v = (0.2 * torch.randn(1, 4, 1000, 4, dtype=torch.float64) for _ in range(3))
+    q[:, large] *= 100
+    auto = PolynomialAttention(eps=1e-3)
+    info = auto.explain(q, k, v)
+    assert info.mode == "mixed"
+    assert info.fast_heads == tuple(head for head in range(4) if head not in large)
+    assert "of 4 heads" in info.reason
+    exact = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(auto(q, k, v), exact, rtol=0, atol=2e-3)
+    torch.testing.assert_close(auto(q, k, v)[:, large], exact[:, large])
 
 
 def test_bad_input_is_refused():
@@ -340,7 +387,8 @@ def test_bad_input_is_refused():
         (lambda: FastLoRAAttention(9, 2), "divide"),
         (lambda: FastLoRAAttention(8, 2, r=0), "r="),
         (lambda: FastLoRAAttention(8, 2, adapt=("x",)), "adapt"),
-        (lambda: lora_norm_report(torch.nn.Identity(), X), "does not call"),
+        (lambda: FastLoRAAttention(8, 2, grad_x="slow"), "grad_x"),
+        (lambda: PolynomialAttention(fallback="no"), "fallback"),
         (lambda: phase_transition(gamma=(0.0,)), "gamma"),
     ):
         with pytest.raises(ArgumentError, match=message):

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = attach(
         "structure": ["Structure", "structure_from_config"],
         "structures.block": ["Block", "BlockMatrix"],
         "structures.block_diagonal": ["BlockDiagonal", "BlockDiagonalMatrix"],
+        "structures.chained_low_rank": ["ChainedLowRank", "ChainedLowRankMatrix"],
         "structures.circulant": ["Circulant", "CirculantMatrix"],
         "structures.dense": ["Dense", "DenseMatrix"],
         "structures.diagonal": ["Diagonal", "DiagonalMatrix"],

@@ -10,7 +10,12 @@ __getattr__, __dir__, __all__ = attach(
         "attention.lora_report": ["HeadNorms", "LoRANormReport", "lora_norm_report"],
         "attention.match3": ["match3_construction", "match3_dataset"],
         "attention.phase_transition": ["PhasePoint", "PhaseResult", "phase_transition"],
-        "attention.polynomial_attention": ["PolynomialAttention", "PolynomialAttentionInfo"],
+        "attention.polynomial_attention": [
+            "ExactFallbackWarning",
+            "PolynomialAttention",
+            "PolynomialAttentionInfo",
+        ],
+        "attention.score_gradient": ["attention_score_gradient"],
         "attention.tensor_attention": ["TensorAttentionInfo", "tensor_attention"],
         "attention.tensor_layer": ["HigherOrderAttention", "TensorAttention"],
         "linear.densify": ["densify"],

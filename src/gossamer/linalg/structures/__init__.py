@@ -3,6 +3,7 @@
 from gossamer.linalg.structures import (
     block,
     block_diagonal,
+    chained_low_rank,
     circulant,
     dense,
     diagonal,
@@ -29,6 +30,7 @@ from gossamer.linalg.structures import (
 __all__ = [
     "block",
     "block_diagonal",
+    "chained_low_rank",
     "circulant",
     "dense",
     "diagonal",

@@ -34,6 +34,8 @@ def lora_attention_gradient(
     method: str = "poly",
     eps: float = 1e-3,
     max_features: int = 20_000,
+    fallback: str = "raise",
+    grad_x: str = "fast",
 ) -> dict[str, Any]:
     r"""Gradients with respect to low-rank adapters of the projections of softmax attention.
 
@@ -76,6 +78,10 @@ def lora_attention_gradient(
         Relative error of every exponential.
     max_features : int
         Largest number of features.
+    fallback : {"raise", "exact"}
+        Where ``eps`` takes more: an error, or exact attention with an ``ExactFallbackWarning``.
+    grad_x : {"fast", "exact"}
+        How ``dX`` is computed; "exact" is quadratic in L whatever the method.
 
     Returns
     -------
@@ -114,6 +120,7 @@ def lora_attention_gradient(
     True
     """
     check_choice("method", method, MODES)
+    check_choice("grad_x", grad_x, ("fast", "exact"))
     if (upstream is None) == (Y is None):
         raise ArgumentError("expected exactly one of upstream and Y")
     if len(set(adapt)) != len(adapt) or set(adapt) != set(adapters) or not set(adapt) <= set(NAMES):
@@ -134,7 +141,7 @@ def lora_attention_gradient(
     if num_heads % kv_heads or weights["q"].shape[1] // num_heads != weights["k"].shape[1] // kv_heads:
         raise ShapeError(f"heads of queries and keys do not fit: {num_heads} and {kv_heads}")
     attention = PolynomialAttention(
-        method, eps=eps, causal=causal, softmax1=softmax1, max_features=max_features
+        method, eps=eps, causal=causal, softmax1=softmax1, max_features=max_features, fallback=fallback
     )
     with torch.enable_grad():
         leaves: dict[str, torch.Tensor] = {"X": x.detach().clone().requires_grad_()}
@@ -154,9 +161,14 @@ def lora_attention_gradient(
             factor = 1.0 if alpha is None else check_float("alpha", alpha) / len(A)
             adapted[name] = weights[name] + factor * (B @ A)
             leaves |= {f"A_{name}": A, f"B_{name}": B}
-        q, k, v = (_heads(leaves["X"] @ adapted[name], heads[name], num_heads) for name in NAMES)
+        inputs, twins = leaves["X"], None
+        if grad_x == "exact":
+            frozen = {name: W.detach() for name, W in adapted.items()}
+            twins = tuple(_heads(inputs @ frozen[name], heads[name], num_heads) for name in NAMES)
+            inputs = inputs.detach()
+        q, k, v = (_heads(inputs @ adapted[name], heads[name], num_heads) for name in NAMES)
         info = attention.explain(q, k, v, scale)
-        output = attention(q, k, v, scale).transpose(-3, -2).flatten(-2)
+        output = attention(q, k, v, scale, twins=twins).transpose(-3, -2).flatten(-2)
         if upstream is not None:
             slope = _output("upstream", upstream, output)
         else:

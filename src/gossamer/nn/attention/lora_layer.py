@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from gossamer._core.checks import check_float, check_int
+from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.nn.attention.polynomial_attention import PolynomialAttention, PolynomialAttentionInfo
 
@@ -42,6 +42,17 @@ class LoRALinear(torch.nn.Module):
         """Apply both."""
         return self.base_layer(x) + self.scaling * self.lora_B["default"](self.lora_A["default"](x))
 
+    def frozen(self, x: torch.Tensor) -> torch.Tensor:
+        """The same, with no gradient but that of ``x``."""
+        linear = torch.nn.functional.linear
+        down, up = (one["default"].weight.detach() for one in (self.lora_A, self.lora_B))
+        y = linear(x, self.base_layer.weight.detach(), _detached(self.base_layer.bias))
+        return y + self.scaling * linear(linear(x, down), up)
+
+
+def _detached(bias: torch.Tensor | None) -> torch.Tensor | None:
+    return None if bias is None else bias.detach()
+
 
 class FastLoRAAttention(torch.nn.Module):
     r"""Multi-head attention with LoRA adapters, by :class:`PolynomialAttention`.
@@ -61,8 +72,11 @@ class FastLoRAAttention(torch.nn.Module):
         Adapters are scaled by alpha / r.
     adapt : sequence of {"q", "k", "v", "o"}
         Projections that have adapters; the rest is frozen.
-    mode, eps, causal, softmax1, max_features
+    mode, eps, causal, softmax1, max_features, fallback
         As in :class:`PolynomialAttention`.
+    grad_x : {"fast", "exact"}
+        "exact" keeps the approximation out of the gradient of the inputs, and thus out of earlier layers: quadratic
+        time in the backward pass, fast gradients for the adapters of this layer only.
     kv_heads : int, optional
         Heads of keys and values, which queries share; ``num_heads`` by default.
     bias : bool
@@ -106,6 +120,8 @@ class FastLoRAAttention(torch.nn.Module):
         softmax1: bool = False,
         bias: bool = False,
         max_features: int = 20_000,
+        fallback: str = "raise",
+        grad_x: str = "fast",
     ) -> None:
         super().__init__()
         self.embed_dim = check_int("embed_dim", embed_dim, low=1)
@@ -119,6 +135,7 @@ class FastLoRAAttention(torch.nn.Module):
         if not set(adapt) <= set(PROJECTIONS):
             raise ArgumentError(f"adapt={tuple(adapt)!r}: expected some of {', '.join(PROJECTIONS)}")
         check_int("r", r, low=1)
+        self.grad_x = check_choice("grad_x", grad_x, ("fast", "exact"))
         check_float("alpha", alpha)
         narrow = embed_dim // num_heads * self.kv_heads
         for name, out in (("q", embed_dim), ("k", narrow), ("v", narrow), ("o", embed_dim)):
@@ -126,12 +143,15 @@ class FastLoRAAttention(torch.nn.Module):
             module = LoRALinear(linear, r, alpha) if name in adapt else linear.requires_grad_(False)
             self.add_module(f"{name}_proj", module)
         self.attention = PolynomialAttention(
-            mode, eps=eps, causal=causal, softmax1=softmax1, max_features=max_features
+            mode, eps=eps, causal=causal, softmax1=softmax1, max_features=max_features, fallback=fallback
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend: (batch, L, embed_dim) to the same shape."""
-        heads = self.attention(*self._heads(x))
+        if self.grad_x == "exact" and x.requires_grad:
+            heads = self.attention(*self._heads(x.detach()), twins=self._heads(x, frozen=True))
+        else:
+            heads = self.attention(*self._heads(x))
         out: torch.Tensor = self.get_submodule("o_proj")(heads.transpose(1, 2).flatten(2))
         return out
 
@@ -140,15 +160,22 @@ class FastLoRAAttention(torch.nn.Module):
         """Say what :meth:`forward` runs for an input, and why."""
         return self.attention.explain(*self._heads(x))
 
-    def _heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _heads(
+        self, x: torch.Tensor, frozen: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if x.ndim != 3 or x.shape[-1] != self.embed_dim:
             raise ShapeError(f"x has shape {tuple(x.shape)}: expected (batch, L, {self.embed_dim})")
         width, share = self.embed_dim // self.num_heads, self.num_heads // self.kv_heads
         q, k, v = (
-            self.get_submodule(f"{name}_proj")(x).unflatten(-1, (-1, width)).transpose(1, 2)
+            _apply(self.get_submodule(f"{name}_proj"), x, frozen).unflatten(-1, (-1, width)).transpose(1, 2)
             for name in ("q", "k", "v")
         )
         return q, k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
+
+
+def _apply(module: torch.nn.Module, x: torch.Tensor, frozen: bool) -> torch.Tensor:
+    out: torch.Tensor = module.frozen(x) if frozen and isinstance(module, LoRALinear) else module(x)
+    return out
 
 
 __all__ = ["FastLoRAAttention", "LoRALinear"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,12 @@ from gossamer._core.errors import BoundError, ShapeError
 from gossamer.nn.attention.chained_low_rank import CHUNK, SoftmaxPlan, exact_attention, polynomial_attention
 
 MODES = ("auto", "poly", "exact-forward", "exact")
+FALLBACKS = ("raise", "exact")
+Pieces = list[tuple[slice, SoftmaxPlan | None]]
+
+
+class ExactFallbackWarning(UserWarning):
+    """The features asked for are too many: the exact attention ran in their place."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,8 @@ class PolynomialAttentionInfo:
 
     Attributes
     ----------
-    mode : {"poly", "exact-forward", "exact"}
-        What ran.
+    mode : {"poly", "exact-forward", "exact", "mixed"}
+        What ran; "mixed" is "poly" in some heads and "exact" in others.
     reason : str
         Why, in words.
     degree : int
@@ -33,6 +40,8 @@ class PolynomialAttentionInfo:
         Certified relative error of every exponential; 0 in exact mode.
     d_eff : int
         Coordinates that occur.
+    fast_heads : tuple of int, optional
+        Heads that run "poly", where not all do. Numbers above are then the largest among them.
     """
 
     mode: str
@@ -42,6 +51,7 @@ class PolynomialAttentionInfo:
     R: float
     bound: float
     d_eff: int
+    fast_heads: tuple[int, ...] | None = None
 
 
 class PolynomialAttention(torch.nn.Module):
@@ -54,7 +64,8 @@ class PolynomialAttention(torch.nn.Module):
     Parameters
     ----------
     mode : {"auto", "poly", "exact-forward", "exact"}
-        "exact-forward" approximates the gradient alone; "auto" takes "poly" where it costs less than the exact sum.
+        "exact-forward" approximates the gradient alone; "auto" takes "poly" for the heads (the third axis
+        from the end) where it costs less than the exact sum.
     eps : float
         Relative error of every exponential; at most 1/3.
     causal : bool
@@ -63,6 +74,9 @@ class PolynomialAttention(torch.nn.Module):
         Add 1 to every denominator (outlier-free attention).
     max_features : int
         Largest k1.
+    fallback : {"raise", "exact"}
+        Where "poly" or "exact-forward" take more: a :class:`BoundError`, or exact attention with an
+        :class:`ExactFallbackWarning`.
     chunk : int
         Tokens of a causal chunk, within which exponentials are exact.
 
@@ -93,6 +107,7 @@ class PolynomialAttention(torch.nn.Module):
         causal: bool = False,
         softmax1: bool = False,
         max_features: int = 20_000,
+        fallback: str = "raise",
         chunk: int = CHUNK,
     ) -> None:
         super().__init__()
@@ -100,10 +115,17 @@ class PolynomialAttention(torch.nn.Module):
         self.eps = check_float("eps", eps, low=0, high=1 / 3, closed="right")
         self.causal, self.softmax1 = bool(causal), bool(softmax1)
         self.max_features = check_int("max_features", max_features, low=1)
+        self.fallback = check_choice("fallback", fallback, FALLBACKS)
         self.chunk = check_int("chunk", chunk, low=1)
 
     def forward(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float | None = None
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float | None = None,
+        *,
+        twins: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Attend.
 
@@ -113,17 +135,31 @@ class PolynomialAttention(torch.nn.Module):
             Queries, keys and values with equal leading axes.
         scale : float, optional
             Of logits; ``d ** -0.5`` by default.
+        twins : tuple of tensors, optional
+            The same queries, keys and values under a graph of their own: what they came from gets the exact gradient,
+            what q, k and v came from the fast one.
 
         Returns
         -------
         tensor, shape (..., L, p)
         """
         q = self._scaled(q, k, v, scale)
-        plan, info = self._plan(q, k, v)
-        if plan is None:
-            return exact_attention(q, k, v, self.causal, self.softmax1)
+        pieces, info = self._plan(q, k, v)
+        if info.mode == "exact" and self.mode not in ("exact", "auto"):
+            warnings.warn(info.reason, ExactFallbackWarning, stacklevel=2)
         exact = info.mode == "exact-forward"
-        return polynomial_attention(q, k, v, plan, self.causal, self.softmax1, exact, self.chunk)
+        outs = []
+        for heads, plan in pieces:
+            part = [_heads(x, heads) for x in (q, k, v)]
+            if plan is None:
+                outs.append(exact_attention(*part, self.causal, self.softmax1))
+            else:
+                outs.append(polynomial_attention(*part, plan, self.causal, self.softmax1, exact, self.chunk))
+        out = outs[0] if len(outs) == 1 else torch.cat(outs, -3)
+        if twins is None:
+            return out
+        true = exact_attention(self._scaled(*twins, scale), *twins[1:], self.causal, self.softmax1)
+        return out + (true - true.detach())  # no value, only its gradient
 
     @torch.no_grad()
     def explain(
@@ -147,28 +183,65 @@ class PolynomialAttention(torch.nn.Module):
 
     def _plan(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-    ) -> tuple[SoftmaxPlan | None, PolynomialAttentionInfo]:
+    ) -> tuple[Pieces, PolynomialAttentionInfo]:
+        """Which heads run by which plan (None: exactly)."""
+        width, everything = q.shape[-1], slice(None)
         if self.mode == "exact":
-            return None, PolynomialAttentionInfo("exact", "asked for", 0, 0, float("nan"), 0.0, q.shape[-1])
+            info = PolynomialAttentionInfo("exact", "asked for", 0, 0, float("nan"), 0.0, width)
+            return [(everything, None)], info
         limit = self.max_features
         if self.mode == "auto":  # features that pay: the tables of the gradient are (d + 1) p wide
             limit = max(1, min(limit, 2 * k.shape[-2] // max(1, 2 + v.shape[-1])))
         try:
             plan = SoftmaxPlan.of(q, k, self.eps, limit)
         except BoundError as error:
-            if self.mode != "auto":
+            if self.mode == "auto" and q.ndim > 2 and q.shape[-3] > 1:
+                return self._by_head(q, k, limit, error)
+            if self.mode != "auto" and self.fallback == "raise":
                 raise
-            return None, PolynomialAttentionInfo("exact", str(error), 0, 0, error.R, 0.0, q.shape[-1])
-        mode = "exact-forward" if self.mode == "exact-forward" else "poly"
+            return [(everything, None)], _exact_info(error, width)
         reason = (
             "asked for"
             if self.mode != "auto"
             else f"{plan.features} features cost less than {k.shape[-2]} keys"
         )
-        degree = plan.expansion.series.degree
-        return plan, PolynomialAttentionInfo(
-            mode, reason, degree, plan.features, plan.R, plan.bound, plan.d_eff
-        )
+        mode = "poly" if self.mode == "auto" else self.mode
+        return [(everything, plan)], _info(mode, reason, [plan])
+
+    def _by_head(
+        self, q: torch.Tensor, k: torch.Tensor, limit: int, error: BoundError
+    ) -> tuple[Pieces, PolynomialAttentionInfo]:
+        pieces: Pieces = []
+        for head in range(q.shape[-3]):
+            one = slice(head, head + 1)
+            try:
+                pieces.append((one, SoftmaxPlan.of(_heads(q, one), _heads(k, one), self.eps, limit)))
+            except BoundError:
+                exact = pieces and pieces[-1][1] is None
+                start = pieces.pop()[0].start if exact else head
+                pieces.append((slice(start, head + 1), None))
+        plans = {piece.start: plan for piece, plan in pieces if plan is not None}
+        if not plans:
+            return [(slice(None), None)], _exact_info(error, q.shape[-1])
+        reason = f"{len(plans)} of {q.shape[-3]} heads have features that cost less than {k.shape[-2]} keys"
+        return pieces, _info("mixed", reason, list(plans.values()), tuple(plans))
 
 
-__all__ = ["PolynomialAttention", "PolynomialAttentionInfo"]
+def _heads(x: torch.Tensor, heads: slice) -> torch.Tensor:
+    return x if heads == slice(None) else x[..., heads, :, :]
+
+
+def _exact_info(error: BoundError, width: int) -> PolynomialAttentionInfo:
+    return PolynomialAttentionInfo("exact", str(error), 0, 0, error.R, 0.0, width)
+
+
+def _info(
+    mode: str, reason: str, plans: list[SoftmaxPlan], heads: tuple[int, ...] | None = None
+) -> PolynomialAttentionInfo:
+    numbers = zip(
+        *((p.expansion.series.degree, p.features, p.R, p.bound, p.d_eff) for p in plans), strict=True
+    )
+    return PolynomialAttentionInfo(mode, reason, *map(max, numbers), fast_heads=heads)
+
+
+__all__ = ["ExactFallbackWarning", "PolynomialAttention", "PolynomialAttentionInfo"]
