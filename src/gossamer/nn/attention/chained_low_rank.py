@@ -14,8 +14,8 @@ from gossamer._core.errors import BoundError, ShapeError
 from gossamer.linalg.transforms.exp_features import ExpExpansion, balance, expand_exp
 from gossamer.linalg.transforms.joint_rotation import joint_rotation
 
-CHUNK = 256
-_ROWS = 4096  # of the tables of products of coordinates
+CHUNK = 64
+_ROWS = 4096  # of the tables of products of coordinates, and of the chunks that run as one batch
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Chained(torch.autograd.Function):
     r"""f ~ U1 V1^T by features; p = f o (c v^T) - diag(s) f, s_i = <o_i, c_i>, is never formed.
 
     dq_i = sum_a c_ia U1_i (V1^T diag(v_a) k) - s_i U1_i (V1^T k), and dk, dv by exchanging roles. Causal: what lies in
-    the same chunk exactly, what came before by running sums.
+    the same chunk exactly, what came before by sums up to the chunk; a run of chunks is one batch.
     """
 
     @staticmethod
@@ -135,37 +135,48 @@ class _Sides:
         self.weights = torch.as_tensor(plan.expansion.weights, dtype=self.wide)[:, None]
         # the 1 of softmax1, seen from centred logits
         self.extra = (-(self.q @ centre.mT)).exp() if softmax1 else 0.0
-        step = chunk if causal else _ROWS
+        self.chunk = max(min(chunk, q.shape[-2]), 1)
+        step = max(_ROWS // self.chunk, 1) * self.chunk if causal else _ROWS
         self.parts = [slice(i, i + step) for i in range(0, q.shape[-2], step)]
-        self.key_parts = self.parts if causal else [slice(i, i + step) for i in range(0, k.shape[-2], step)]
+        self.key_parts = [slice(i, i + step) for i in range(0, k.shape[-2], step)]
 
-    def near(self, part: slice) -> torch.Tensor:
-        """Exponentials within a chunk, exactly; the key is not later than the query."""
-        return (self.x[..., part, :] @ self.y[..., part, :].mT).exp().tril()
+    def _collect(self, points: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return self.monomials.accumulate(points, table)
 
-    def _collect(self, points: torch.Tensor, part: slice, table: torch.Tensor) -> torch.Tensor:
-        return self.monomials.accumulate(points[..., part, :], table)
-
-    def _spread(self, points: torch.Tensor, part: slice, sums: torch.Tensor) -> torch.Tensor:
-        return self.monomials.apply(points[..., part, :], self.weights * sums)
+    def _spread(self, points: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+        return self.monomials.apply(points, self.weights * sums)
 
     def _empty(self, width: int) -> torch.Tensor:
         return self.x.new_zeros(*self.x.shape[:-2], len(self.monomials), width)
 
+    def _cut(self, part: slice, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        """A run of rows; (..., chunks, chunk, width), padded with zeros, when causal."""
+        rows = [x[..., part, :] for x in tensors]
+        if not self.causal:
+            return rows
+        missing = -rows[0].shape[-2] % self.chunk
+        return [torch.nn.functional.pad(x, (0, 0, 0, missing)).unflatten(-2, (-1, self.chunk)) for x in rows]
+
+    def _joined(self, x: torch.Tensor, rows: int) -> torch.Tensor:
+        return x.flatten(-3, -2)[..., :rows, :] if self.causal else x
+
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs, and denominators (..., L, 1)."""
         values = torch.cat([self.v, torch.ones_like(self.v[..., :1])], -1)
-        sums, rows = self._empty(values.shape[-1]), []
+        both = values.new_empty(*self.x.shape[:-1], values.shape[-1])
+        sums = self._empty(values.shape[-1])
         if not self.causal:
             for part in self.key_parts:
-                sums = sums + self._collect(self.y, part, values[..., part, :])
+                sums = sums + self._collect(*self._cut(part, self.y, values))
         for part in self.parts:
-            row = self._spread(self.x, part, sums)
             if self.causal:
-                row = row + self.near(part) @ values[..., part, :]
-                sums = sums + self._collect(self.y, part, values[..., part, :])
-            rows.append(row)
-        both = torch.cat(rows, -2) if rows else values.new_zeros(*self.x.shape[:-1], values.shape[-1])
+                x, y, w = self._cut(part, self.x, self.y, values)
+                before, sums = _prefix(self._collect(y, w), sums)
+                row = self._spread(x, before) + _near(x, y) @ w
+            else:
+                row = self._spread(*self._cut(part, self.x), sums)
+            rows = both[..., part, :]
+            rows.copy_(self._joined(row, rows.shape[-2]))
         total = both[..., -1:] + self.extra
         if bool((total <= 0).any()):
             raise FloatingPointError(
@@ -179,54 +190,75 @@ class _Sides:
         """Gradients in q, k and v."""
         c = grad.to(self.wide)
         s = (out.to(self.wide) * c).sum(-1, keepdim=True)
-        c, s = c / total, s / total
-        d, p = self.q.shape[-1], self.v.shape[-1]
+        return (self._causal if self.causal else self._full)(c / total, s / total)
+
+    def _full(self, c: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, ...]:
         dq, dk, dv = (torch.empty_like(x) for x in (self.q, self.k, self.v))
-        # keys for queries, in the order of tokens: V1^T k and V1^T diag(v_a) k
-        sums = self._empty(d * (p + 1))
-        if not self.causal:
-            for part in self.key_parts:
-                sums = sums + self._collect(self.y, part, _outer(self.v, self.k, part))
+        d, p = self.q.shape[-1], self.v.shape[-1]
+        keys, queries = self._empty(d * (p + 1)), self._empty(d * (p + 1) + p)
+        for part in self.key_parts:
+            y, k, v = self._cut(part, self.y, self.k, self.v)
+            keys = keys + self._collect(y, _key_table(k, v))
         for part in self.parts:
-            dq[..., part, :] = _contract(self._spread(self.x, part, sums), c, s, part)
-            if self.causal:
-                dq[..., part, :] += self._near_slopes(c, s, part) @ self.k[..., part, :]
-                sums = sums + self._collect(self.y, part, _outer(self.v, self.k, part))
-        # queries for keys, in the reverse order: U1^T diag(c_a) q, U1^T diag(s) q, U1^T c
-        sums = self._empty(d * (p + 1) + p)
-        if not self.causal:
-            for part in self.parts:
-                sums = sums + self._collect(self.x, part, self._query_table(c, s, part))
-        for part in reversed(self.key_parts):
-            table = self._spread(self.y, part, sums)
+            x, q, c_, s_ = self._cut(part, self.x, self.q, c, s)
+            dq[..., part, :] = _contract(self._spread(x, keys), c_, s_)
+            queries = queries + self._collect(x, _query_table(q, c_, s_))
+        for part in self.key_parts:
+            y, v = self._cut(part, self.y, self.v)
+            table = self._spread(y, queries)
             dv[..., part, :] = table[..., -p:]
-            ones = torch.ones_like(s[..., :1, :]).expand(*s.shape[:-2], dv[..., part, :].shape[-2], 1)
-            dk[..., part, :] = _contract(table[..., :-p], self.v[..., part, :], ones)
-            if self.causal:
-                dk[..., part, :] += self._near_slopes(c, s, part).mT @ self.q[..., part, :]
-                dv[..., part, :] += self.near(part).mT @ c[..., part, :]
-                sums = sums + self._collect(self.x, part, self._query_table(c, s, part))
+            dk[..., part, :] = _contract(table[..., :-p], v)
         return dq, dk, dv
 
-    def _near_slopes(self, c: torch.Tensor, s: torch.Tensor, part: slice) -> torch.Tensor:
-        return self.near(part) * (c[..., part, :] @ self.v[..., part, :].mT - s[..., part, :])
+    def _causal(self, c: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Runs in reverse order: queries meet the sums of keys before, keys those of queries behind."""
+        dq, dk, dv = (torch.empty_like(x) for x in (self.q, self.k, self.v))
+        d, p = self.q.shape[-1], self.v.shape[-1]
+        starts, behind = [self._empty(d * (p + 1))], self._empty(d * (p + 1) + p)
+        for part in self.parts[:-1]:
+            y, k, v = (x[..., part, :] for x in (self.y, self.k, self.v))
+            starts.append(starts[-1] + self._collect(y, _key_table(k, v)))
+        for part, start in zip(reversed(self.parts), reversed(starts), strict=True):
+            x, y, q, k, v, c_, s_ = self._cut(part, self.x, self.y, self.q, self.k, self.v, c, s)
+            near = _near(x, y)
+            slopes = near * torch.sub(c_ @ v.mT, s_)
+            before, _ = _prefix(self._collect(y, _key_table(k, v)), start)
+            after, behind = _prefix(self._collect(x, _query_table(q, c_, s_)).flip(-3), behind)
+            table = self._spread(y, after.flip(-3))
+            found = (
+                _contract(self._spread(x, before), c_, s_) + slopes @ k,
+                _contract(table[..., :-p], v) + slopes.mT @ q,
+                table[..., -p:] + near.mT @ c_,
+            )
+            for whole, rows in zip((dq, dk, dv), found, strict=True):
+                target = whole[..., part, :]
+                target.copy_(self._joined(rows, target.shape[-2]))
+        return dq, dk, dv
 
-    def _query_table(self, c: torch.Tensor, s: torch.Tensor, part: slice) -> torch.Tensor:
-        q, c, s = (x[..., part, :] for x in (self.q, c, s))
-        return torch.cat([s * q, (c[..., :, None] * q[..., None, :]).flatten(-2), c], -1)
+
+def _near(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Exponentials within chunks, exactly; the key is not later than the query."""
+    return (x @ y.mT).exp_().tril_()
 
 
-def _outer(v: torch.Tensor, k: torch.Tensor, part: slice) -> torch.Tensor:
-    """Rows ``[k, v_1 k, v_2 k, ...]``."""
-    v, k = v[..., part, :], k[..., part, :]
+def _prefix(tables: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of tables (..., chunks, r, w): what lies before each, from ``start`` (..., r, w) on; and everything."""
+    sums = torch.cat([start[..., None, :, :], tables], -3).cumsum(-3)
+    return sums[..., :-1, :, :], sums[..., -1, :, :]
+
+
+def _key_table(k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Rows ``[k, v_1 k, v_2 k, ...]``: what V1^T k and V1^T diag(v_a) k sum up."""
     return torch.cat([k, (v[..., :, None] * k[..., None, :]).flatten(-2)], -1)
 
 
-def _contract(
-    table: torch.Tensor, c: torch.Tensor, s: torch.Tensor, part: slice = slice(None)
-) -> torch.Tensor:
+def _query_table(q: torch.Tensor, c: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """Rows ``[s q, c_1 q, c_2 q, ..., c]``."""
+    return torch.cat([s * q, (c[..., :, None] * q[..., None, :]).flatten(-2), c], -1)
+
+
+def _contract(table: torch.Tensor, c: torch.Tensor, s: torch.Tensor | float = 1.0) -> torch.Tensor:
     """``sum_a c_a table_a - s table_0`` for tables of p + 1 rows."""
-    c, s = c[..., part, :], s[..., part, :]
     rows = table.unflatten(-1, (c.shape[-1] + 1, -1))
     return (c[..., None, :] @ rows[..., 1:, :]).squeeze(-2) - s * rows[..., 0, :]
 
