@@ -176,7 +176,7 @@ def tuning(full: bool) -> Iterator[Claim]:
         free = float(np.mean([float(loss_of(pretrained(bounded=False), one[None])) for one in held]))
     yield Claim("Character model tuned for 50 steps by fast gradients: loss against exact ones", "<= 1.01x",
                 losses[0], "nats", losses[1], PEER,
-                note=f"{before:.3f} before; contexts of {LENGTH}; '{ran.mode}' with {ran.k1} features; logits bounded by"
+                note=f"{before:.3f} before; contexts of {LENGTH}; {ran.k1} features ({ran.mode}); logits bounded by"
                      f" {LOGIT:g} in pre-training, which costs {before - free:+.3f} nats before tuning")  # fmt: skip
 
 
