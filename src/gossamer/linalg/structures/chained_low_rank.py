@@ -68,17 +68,18 @@ class ChainedLowRankMatrix(StructuredMatrix):
 
     def _multiply(self, x: np.ndarray) -> np.ndarray:
         factors = [to_numpy(factor).astype(x.dtype, copy=False) for factor in self.factors.values()]
-        return _chained(*factors, x)
+        return _chained(factors, x)
 
     def _multiply_transposed(self, y: np.ndarray) -> np.ndarray:
         return self._transposed()._multiply(y)
 
     def _multiply_torch(self, x: Any) -> Any:
-        return _chained(*(factor.to(x.dtype) for factor in self.factors.values()), x)
+        return _chained([factor.to(x.dtype) for factor in self.factors.values()], x)
 
 
-def _chained(left: Array, right: Array, outer_left: Array, outer_right: Array, x: Array) -> Array:
-    y = 0
+def _chained(factors: list[Array], x: Array) -> Array:
+    left, right, outer_left, outer_right = factors
+    y: Any = 0
     for column, row in zip(outer_left.T, outer_right, strict=True):
         y = y + column[:, None] * (left @ (right @ (row[:, None] * x)))
     return y

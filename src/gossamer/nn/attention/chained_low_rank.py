@@ -174,7 +174,7 @@ class _Sides:
                 before, sums = _prefix(self._collect(y, w), sums)
                 row = self._spread(x, before) + _near(x, y) @ w
             else:
-                row = self._spread(*self._cut(part, self.x), sums)
+                row = self._spread(self._cut(part, self.x)[0], sums)
             rows = both[..., part, :]
             rows.copy_(self._joined(row, rows.shape[-2]))
         total = both[..., -1:] + self.extra

@@ -45,7 +45,7 @@ class LoRALinear(torch.nn.Module):
     def frozen(self, x: torch.Tensor) -> torch.Tensor:
         """The same, with no gradient but that of ``x``."""
         linear = torch.nn.functional.linear
-        down, up = (one["default"].weight.detach() for one in (self.lora_A, self.lora_B))
+        down, up = (next(one["default"].parameters()).detach() for one in (self.lora_A, self.lora_B))
         y = linear(x, self.base_layer.weight.detach(), _detached(self.base_layer.bias))
         return y + self.scaling * linear(linear(x, down), up)
 

@@ -234,7 +234,8 @@ def _recorded(model: torch.nn.Module) -> Iterator[list[_Call]]:
         scale = options.get("scale")
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         share = query.shape[1] // key.shape[1]
-        calls.append(_Call(query, *(x.repeat_interleave(share, 1) for x in (key, value)), scale, dict(terms)))
+        k, v = (x.repeat_interleave(share, 1) for x in (key, value))
+        calls.append(_Call(query, k, v, scale, dict(terms)))
         terms.clear()
         return original(query, key, value, *arguments, **options)
 

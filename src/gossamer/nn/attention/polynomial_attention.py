@@ -150,11 +150,13 @@ class PolynomialAttention(torch.nn.Module):
         exact = info.mode == "exact-forward"
         outs = []
         for heads, plan in pieces:
-            part = [_heads(x, heads) for x in (q, k, v)]
+            a, b, c = (_heads(x, heads) for x in (q, k, v))
             if plan is None:
-                outs.append(exact_attention(*part, self.causal, self.softmax1))
+                outs.append(exact_attention(a, b, c, self.causal, self.softmax1))
             else:
-                outs.append(polynomial_attention(*part, plan, self.causal, self.softmax1, exact, self.chunk))
+                outs.append(
+                    polynomial_attention(a, b, c, plan, self.causal, self.softmax1, exact, self.chunk)
+                )
         out = outs[0] if len(outs) == 1 else torch.cat(outs, -3)
         if twins is None:
             return out
@@ -238,10 +240,10 @@ def _exact_info(error: BoundError, width: int) -> PolynomialAttentionInfo:
 def _info(
     mode: str, reason: str, plans: list[SoftmaxPlan], heads: tuple[int, ...] | None = None
 ) -> PolynomialAttentionInfo:
-    numbers = zip(
-        *((p.expansion.series.degree, p.features, p.R, p.bound, p.d_eff) for p in plans), strict=True
-    )
-    return PolynomialAttentionInfo(mode, reason, *map(max, numbers), fast_heads=heads)
+    degree = max(plan.expansion.series.degree for plan in plans)
+    k1, d_eff = max(plan.features for plan in plans), max(plan.d_eff for plan in plans)
+    R, bound = max(plan.R for plan in plans), max(plan.bound for plan in plans)
+    return PolynomialAttentionInfo(mode, reason, degree, k1, R, bound, d_eff, heads)
 
 
 __all__ = ["ExactFallbackWarning", "PolynomialAttention", "PolynomialAttentionInfo"]
