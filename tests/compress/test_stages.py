@@ -53,6 +53,29 @@ def config(**changes):
     return GQSAConfig(**{"windows": 16, "length": 32, "held_out": 4, "training": QUICK} | changes)
 
 
+def test_stages_train_the_codes_of_a_compensated_layer_and_leave_its_term(tokens, tmp_path):
+    plain = recipe(stages=("bqpo",))
+    start = compress(
+        tiny_llama(),
+        replace(plain, stages=(), training=Training()).with_compensation(4),
+        tokens,
+        out=tmp_path / "start",
+    )
+    result = compress(tiny_llama(), recipe().with_compensation(4), tokens, out=tmp_path / "out")
+    training = result.facts["training"]
+    assert any(block["kept"] for block in training["bqpo"]["blocks"]), "training helps"
+    assert training["e2e-oqp"]["held_out_loss_after"] < training["e2e-oqp"]["held_out_loss_before"]
+    bare = compress(tiny_llama(), plain, tokens, out=tmp_path / "bare").facts["training"]["bqpo"]["blocks"]
+    assert training["bqpo"]["blocks"][0]["losses"][0] < bare[0]["losses"][0], (
+        "the term is there from the start"
+    )
+    matrices = load_artifact(tmp_path / "out").matrices
+    for path, matrix in matrices.items():
+        if "embed" not in path and "lm_head" not in path:
+            assert [part.structure.kind for part in matrix.parts] == ["group-sparse-quant", "low-rank"]
+    assert start.nbytes == result.nbytes
+
+
 @pytest.mark.parametrize(
     "structure",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from gossamer.compress.calibrate.statistics import Statistics, collect
 from gossamer.compress.calibrate.stream import Stream, open_stream, swapped
 from gossamer.compress.calibrate.table import Table
 from gossamer.compress.finetune.descent import Descent
-from gossamer.compress.finetune.forms import FakeQuantLinear, frozen, replaced
+from gossamer.compress.finetune.forms import FakeQuantLinear, beside, frozen, replaced
 from gossamer.compress.finetune.settings import Training
 from gossamer.compress.finetune.starts import Start, begin, trainable
-from gossamer.compress.methods.layer import Fitted, fit_layer, measured
+from gossamer.compress.methods.layer import Fitted, compensation, fit_layer, measured
 from gossamer.compress.models.source import SourceModel
 from gossamer.compress.rule import Rule
 from gossamer.linalg import StructuredMatrix
@@ -40,7 +41,7 @@ class BlockTrainer:
 
     over its weights, scales and zeros, with the mask frozen. After every epoch the block is judged on windows that
     it was not trained on, with its weights as they would be stored; the best epoch is kept, and the start counts
-    as epoch 0.
+    as epoch 0. A compensating term is found once, from the start, and stays as it is.
 
     Parameters
     ----------
@@ -134,7 +135,11 @@ class BlockTrainer:
                 continue
             second = moments.of(path) if moments is not None else None
             judge = partial(held_second, path) if self._settings.init == "auto" else None
-            starts[path] = begin(original[path], rule, second, self._settings.init, judge)
+            start = begin(original[path], rule, second, self._settings.init, judge)
+            if rule.compensate:
+                error = original[path] - start.matrix.to_dense()
+                start = replace(start, term=compensation(path, error, rule, moments))
+            starts[path] = start
         matrices: dict[str, StructuredMatrix] = {}
         notes: dict[str, Any] = {}
         if starts:
@@ -180,7 +185,7 @@ class BlockTrainer:
         rates = self._settings.weight_rates
         if index and len(rates) > 1:
             rates = (read_json(self._note(0))["weight_rate"],)
-        at_start = {path: start.matrix for path, start in starts.items()}
+        at_start = {path: start.stored for path, start in starts.items()}
         before = self._judge(index, at_start, fixed)
         best, least, notes = at_start, before, {"weight_rate": rates[0], "losses": [before], "kept": 0}
         lowest = np.inf
@@ -229,10 +234,13 @@ class BlockTrainer:
         )
         generator = torch.Generator().manual_seed(self._seed * 100_003 + index)
         for _ in range(s.epochs):
-            with self._training(name, layers) as block:
+            forms = {path: beside(layer, starts[path].term) for path, layer in layers.items()}
+            with self._training(name, forms) as block:
                 for i in torch.randperm(len(self.inputs.chunks), generator=generator).tolist():
                     descent.step([partial(self._loss, self.inputs, self.targets, block, i)])
-            yield {path: layer.export() for path, layer in layers.items()}
+            yield {
+                path: replace(starts[path], matrix=layer.export()).stored for path, layer in layers.items()
+            }
 
     @contextmanager
     def _training(self, name: str, layers: Mapping[str, torch.nn.Module]) -> Iterator[torch.nn.Module]:

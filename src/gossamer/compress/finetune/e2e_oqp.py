@@ -17,8 +17,8 @@ from gossamer._core.files import atomic_path
 from gossamer.compress.calibrate.stream import swapped
 from gossamer.compress.calibrate.table import Table
 from gossamer.compress.finetune.descent import Descent, order
-from gossamer.compress.finetune.forms import ScaledLinear, frozen, replaced
-from gossamer.compress.finetune.placement import KINDS
+from gossamer.compress.finetune.forms import ScaledLinear, beside, frozen, replaced
+from gossamer.compress.finetune.placement import KINDS, joined, split
 from gossamer.compress.finetune.settings import Training
 from gossamer.compress.models.source import SourceModel
 from gossamer.linalg import StructuredMatrix
@@ -61,7 +61,8 @@ def tune(
     source : SourceModel
         The original model; a Llama decoder. Not modified.
     matrices : mapping of str to StructuredMatrix
-        What each compressed linear layer is; those of other than the quantised families stay as they are.
+        What each compressed linear layer is; those of other than the quantised families stay as they are, and so do
+        terms that are added to one.
     ids : ndarray of int64, shape (windows, length)
         Windows to train on.
     settings : Training
@@ -92,11 +93,13 @@ def tune(
             f"{source.name}: stage 'e2e-oqp' needs a decoder, whose next token is the target"
         )
     modules = {path: source.module.get_submodule(path) for path in matrices}
+    parts = {path: split(matrix) for path, matrix in matrices.items()}
     layers = {
-        path: ScaledLinear(matrix, modules[path].bias, settings.export_zero)
-        for path, matrix in matrices.items()
-        if matrix.structure.kind in KINDS
+        path: ScaledLinear(codes, modules[path].bias, settings.export_zero)
+        for path, (codes, _) in parts.items()
+        if codes.structure.kind in KINDS
     }
+    forms = {path: beside(layer, parts[path][1]) for path, layer in layers.items()}
     if not layers:
         raise ArgumentError(f"stage 'e2e-oqp': none of the {len(matrices)} matrices has scales to train")
     fixed: dict[str, Any] = {path: m.to_dense() for path, m in matrices.items() if path not in layers}
@@ -135,13 +138,13 @@ def tune(
             for layer in layers.values():
                 layer.round_zeros()
         value = _step(
-            source, layers, fixed, ids[batches[step]], settings, descent, zeros if step >= switch else []
+            source, forms, fixed, ids[batches[step]], settings, descent, zeros if step >= switch else []
         )
         if tell is not None:
             tell(step + 1, f"cross-entropy {value:.3f}")
         if checkpoint is not None and (step + 1) % settings.save_every == 0:
             _save(descent, checkpoint)
-    tuned = dict(matrices) | {path: layer.export() for path, layer in layers.items()}
+    tuned = dict(matrices) | {path: joined(layer.export(), parts[path][1]) for path, layer in layers.items()}
     after = judge(tuned)
     if held_out is not None and not after <= before:
         return Tuned(dict(matrices), before, before)
@@ -150,7 +153,7 @@ def tune(
 
 def _step(
     source: SourceModel,
-    layers: Mapping[str, ScaledLinear],
+    forms: Mapping[str, torch.nn.Module],
     fixed: Mapping[str, Any],
     ids: np.ndarray,
     settings: Training,
@@ -170,7 +173,7 @@ def _step(
             if settings.distil:
                 with torch.no_grad(), swapped(source, original):
                     teacher = source.module(input_ids=torch.from_numpy(part), use_cache=False).logits
-            with replaced(source.module, layers):
+            with replaced(source.module, forms):
                 value = _loss(source, part, teacher, settings.distil)
         return value * (len(part) / len(ids))
 

@@ -151,6 +151,32 @@ class ScaledLinear(torch.nn.Module):
             return with_groups(self.matrix, self.codes.numpy(), scale, stored)
 
 
+class BesideTerm(torch.nn.Module):
+    """A layer in training form with a fixed term beside it, as compensation adds one; gradients flow through both.
+
+    Parameters
+    ----------
+    layer : FakeQuantLinear or ScaledLinear
+    term : StructuredMatrix
+        Added to the layer's weight.
+    """
+
+    def __init__(self, layer: torch.nn.Module, term: StructuredMatrix) -> None:
+        super().__init__()
+        self.layer, self.term = layer, term.torch()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        beside = (self.term @ flat.T).T.reshape(*x.shape[:-1], -1)
+        y: torch.Tensor = self.layer(x)
+        return y + beside.to(y.dtype)
+
+
+def beside(layer: torch.nn.Module, term: StructuredMatrix | None) -> torch.nn.Module:
+    """The layer, with ``term`` beside it if there is one."""
+    return layer if term is None else BesideTerm(layer, term)
+
+
 class _ScaledProduct(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -11,6 +11,7 @@ from gossamer._core.arrays import to_numpy
 from gossamer._core.errors import UnsupportedError
 from gossamer._kernels.packing import unpack_codes, unpack_zeros
 from gossamer.linalg import StructuredMatrix
+from gossamer.linalg.arithmetic.sums import SumMatrix
 from gossamer.linalg.nearest.quantizer import Grid, check_group, round_scale
 from gossamer.linalg.packed import pack_groups
 from gossamer.linalg.positions import stored_columns
@@ -81,6 +82,19 @@ class Placement:
         if self._rows is None and self._columns is None:
             return None
         return self.dense(torch.ones(self.count, self.group)).numpy() != 0
+
+
+def split(matrix: StructuredMatrix) -> tuple[StructuredMatrix, StructuredMatrix | None]:
+    """The part that the stages train, first in a sum, and what is added to it."""
+    if not isinstance(matrix, SumMatrix):
+        return matrix, None
+    first, *rest = matrix.parts
+    return first, rest[0] if len(rest) == 1 else SumMatrix.of(*rest)
+
+
+def joined(matrix: StructuredMatrix, term: StructuredMatrix | None) -> StructuredMatrix:
+    """The inverse of :func:`split`."""
+    return matrix if term is None else matrix + term
 
 
 def read_groups(matrix: StructuredMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gossamer.compress.finetune.placement import KINDS, Placement, read_groups
+from gossamer.compress.finetune.placement import KINDS, Placement, joined, read_groups
 from gossamer.compress.rule import Rule
 from gossamer.linalg import GroupSparseQuant, StructuredMatrix, weighted_error
 from gossamer.linalg.nearest.obs import sweep
@@ -20,15 +20,21 @@ _MARGIN = 1e-3
 
 @dataclass(frozen=True)
 class Start:
-    """A projection and weights (n, G) that round to exactly its codes."""
+    """A projection, weights (n, G) that round to exactly its codes, and what a rule adds to make up for it."""
 
     matrix: StructuredMatrix
     latent: np.ndarray
+    term: StructuredMatrix | None = None
+
+    @property
+    def stored(self) -> StructuredMatrix:
+        """Projection and term."""
+        return joined(self.matrix, self.term)
 
 
 def trainable(rule: Rule) -> bool:
     """Whether the training stages can work on a layer of this rule; others stay as they were fitted."""
-    return rule.structure is not None and rule.structure.kind in KINDS and not rule.compensate
+    return rule.structure is not None and rule.structure.kind in KINDS
 
 
 def begin(

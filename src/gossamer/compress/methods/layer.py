@@ -45,13 +45,12 @@ def fit_layer(path: str, W: np.ndarray, rule: Rule, statistics: Statistics | Non
         metric = statistics.metric(path, rule.metric) if statistics is not None else None
         matrix = rule.structure.project(W, metric=metric)
         if rule.compensate:
-            matrix = matrix + _compensation(path, W - matrix.to_dense(), rule, statistics)
+            matrix = matrix + compensation(path, W - matrix.to_dense(), rule, statistics)
     return measured(path, W, rule, matrix, statistics)
 
 
-def _compensation(
-    path: str, error: np.ndarray, rule: Rule, statistics: Statistics | None
-) -> StructuredMatrix:
+def compensation(path: str, error: np.ndarray, rule: Rule, statistics: Statistics | None) -> StructuredMatrix:
+    """The low-rank term nearest to ``error`` (O, K) in the metric of the rule's method."""
     kind = {"eora": "hessian", "act": "diagonal", "svd": "none"}[rule.method]
     metric = statistics.metric(path, kind) if statistics is not None else None
     return LowRank(rule.compensate, "bfloat16").project(error, metric=metric)
