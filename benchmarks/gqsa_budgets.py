@@ -149,7 +149,7 @@ def _excess(name: str, engine: Callable[[], Any]) -> list[np.ndarray]:
 def _exact(path: Path) -> Any:
     """A GGUF file dequantised to float32, in our engine."""
     from gossamer.compress import load_model
-    from gossamer.compress.report.tour import base_artifact
+    from gossamer.compress.assemble import base_artifact
     from gossamer.engine import Engine
 
     return Engine(base_artifact(load_model(path)), threads=2, act="fp32")

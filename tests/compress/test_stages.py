@@ -28,8 +28,10 @@ from gossamer.compress import (
     tradeoff,
 )
 from gossamer.compress.calibrate.activations import MappedChunks
+from gossamer.compress.calibrate.stream import swapped
 from gossamer.compress.finetune.descent import Descent, cosine, order
 from gossamer.compress.finetune.e2e_oqp import tune
+from gossamer.compress.finetune.objectives import objective
 from gossamer.engine.artifact import load_artifact
 from gossamer.linalg import GroupQuant, NMQuant
 
@@ -285,12 +287,35 @@ def test_a_damaged_checkpoint_is_named(tokens, tmp_path):
         tune(source, matrices, tokens[:640].reshape(20, 32), QUICK, checkpoint=tmp_path / "c.safetensors")
 
 
-def test_bert_blocks_are_trained_but_have_no_next_token(tokens, tmp_path):
-    stages = {"stages": ("bqpo",)}
-    result = compress(tiny_bert(), recipe(**stages), tokens % 90, out=tmp_path / "out")
-    assert any(block["kept"] for block in result.facts["training"]["bqpo"]["blocks"])
-    with pytest.raises(UnsupportedError, match="decoder"):
-        compress(tiny_bert(), recipe(stages=("e2e-oqp",)), tokens % 90, out=tmp_path / "other")
+def test_an_encoder_learns_its_own_embeddings_back(tokens, tmp_path):
+    two_bits = recipe({"kind": "group-quant", "bits": 2, "group": 16}, training=replace(QUICK, tune_steps=24))
+    result = compress(tiny_bert(), two_bits, tokens % 90, out=tmp_path / "out")
+    training = result.facts["training"]
+    assert any(block["kept"] for block in training["bqpo"]["blocks"])
+    before, after = (training["e2e-oqp"][f"held_out_loss_{when}"] for when in ("before", "after"))
+    assert after < 0.9 * before, "scales learn something"
+
+    source = load_model(tiny_bert())
+    matrices = load_artifact(tmp_path / "out").matrices
+    rows = torch.from_numpy(tokens[-8 * 32 :].reshape(8, 32) % 90)
+    ours = tiny_bert()
+    with torch.no_grad():
+        for path in source.linears():
+            ours.get_submodule(path).weight.copy_(torch.from_numpy(matrices[path].to_dense()))
+        h, h0 = (m(input_ids=rows).last_hidden_state for m in (ours, tiny_bert()))
+        e, e0 = (torch.nn.functional.normalize(x.mean(1), dim=-1) for x in (h, h0))
+        near = [(a - b).norm() ** 2 / b.norm() ** 2 + (u - v).norm() ** 2 for a, b, u, v in zip(h, h0, e, e0)]
+        weights = {path: matrices[path].to_dense() for path in source.linears()}
+        aim = objective(source, Training())
+        teacher = aim.outputs(rows.numpy())
+        with swapped(source, weights):
+            found = float(aim.loss(aim.outputs(rows.numpy()), rows.numpy(), teacher))
+    assert found == pytest.approx(float(sum(near) / 8), rel=1e-5)
+
+
+def test_the_end_to_end_stage_needs_a_known_aim():
+    with pytest.raises(UnsupportedError, match="decoder or an encoder"):
+        objective(load_model(torch.nn.Linear(4, 4), example_inputs=torch.ones(1, 4)), Training())
 
 
 def test_one_call_does_all(tokens, tmp_path):

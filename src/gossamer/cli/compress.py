@@ -25,7 +25,12 @@ def run(
         str, typer.Option("--recipe", "-r", help="Name (see `gossamer recipes`) or .toml file.")
     ] = "balanced",
     calib: Annotated[
-        str | None, typer.Option("--calib", "-c", help="Text file to calibrate on, or wikitext2, sotu.")
+        str | None,
+        typer.Option(
+            "--calib",
+            "-c",
+            help="Texts to calibrate on, by comma: files, wikitext2, sotu, self (the model writes).",
+        ),
     ] = None,
     target_size: Annotated[
         str | None, typer.Option("--target-size", help="Largest size of the whole model, such as 45MB.")
@@ -69,11 +74,10 @@ def run(
     fitted, which takes an hour rather than minutes; --stages none leaves that out.
     """
     from gossamer._core.threads import set_threads
-    from gossamer.cli.texts import calibration_text, evaluation_text
+    from gossamer.cli.texts import calibration_texts, evaluation_text
     from gossamer.compress import compress, load_model, load_recipe
 
     set_threads(threads)
-    text, text_name = calibration_text(calib)
     held_out, held_out_name = (None, "") if evaluate is None else evaluation_text(evaluate)
     chosen = load_recipe(recipe)
     if stages is not None:
@@ -81,8 +85,10 @@ def run(
     if compensate is not None:
         chosen = chosen.with_compensation(rank, compensate)
     with progress_bar() as progress:
+        source = load_model(model)
+        text, text_name = calibration_texts(calib, source, chosen, seed, progress)
         result = compress(
-            load_model(model),
+            source,
             chosen,
             text,
             out=out,

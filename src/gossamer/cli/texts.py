@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from gossamer._core.errors import MissingDataError
+from gossamer._core.errors import ArgumentError, MissingDataError
+from gossamer.compress.result import Progress
 from gossamer.datasets import load_calibration_text, load_sotu, load_wikitext2
+
+OWN = "self"
+"""Names the text that a model writes itself."""
 
 
 def calibration_text(source: str | None) -> tuple[str | None, str]:
@@ -16,6 +23,39 @@ def calibration_text(source: str | None) -> tuple[str | None, str]:
         return load_calibration_text(None)
     except MissingDataError:
         return None, ""
+
+
+def calibration_texts(
+    source: str | None, model: Any, recipe: Any, seed: int, progress: Callable[[Progress], None]
+) -> tuple[Any, str]:
+    """What ``--calib`` names: one text, or several by comma in equal shares; ``self`` is what the model writes."""
+    names = [] if source is None or Path(source).is_file() else source.split(",")
+    if len(names) < 2 and names != [OWN]:
+        return calibration_text(source)
+    found: dict[str, Any] = {}
+    for name in names:
+        if name == OWN:
+            found["text of its own"] = _written(
+                model, recipe.calibration_tokens // len(names) + 1, seed, progress
+            )
+        else:
+            text, title = load_calibration_text(name)
+            found[title] = text
+    if len(found) < len(names):
+        raise ArgumentError(f"--calib {source}: expected different texts")
+    return found, ", ".join(found)
+
+
+def _written(model: Any, tokens: int, seed: int, progress: Callable[[Progress], None]) -> Any:
+    from gossamer.compress import written_text
+
+    begun = time.perf_counter()
+
+    def tell(done: int) -> None:
+        passed = time.perf_counter() - begun
+        progress(Progress("write", min(done, tokens), tokens, passed, "text to calibrate on"))
+
+    return written_text(model, tokens, seed=seed, progress=tell)
 
 
 def evaluation_text(source: str | Path | None) -> tuple[str, str]:

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["allocate", "calibrate", "compensate", "export", "finetune", "methods", "models", "report"],
     attributes={
-        "calibrate": ["calibration_windows", "covariance", "perplexity", "task_mix"],
+        "calibrate": ["calibration_windows", "covariance", "perplexity", "task_mix", "written_text"],
         "compensate": [
             "CompensationResult",
             "EoRAConfig",

@@ -49,6 +49,16 @@ def assemble(
     )
 
 
+def base_artifact(source: SourceModel) -> Artifact:
+    """The uncompressed model as an artifact with dense float32 matrices, so that the engine runs it."""
+    dense = Dense("float32")
+    matrices = {path: dense.project(to_numpy(source.weight(path).detach())) for path in source.linears()}
+    arrays = {name: to_numpy(tensor.detach()) for name, tensor in source.rest().items()}
+    for path in source.embeddings:
+        arrays[f"{path}.weight"] = to_numpy(source.weight(path).detach())
+    return Artifact(source.kind, source.config, matrices, arrays, {}, source.tokenizer)
+
+
 def describe(
     source: SourceModel,
     recipe: Recipe,

@@ -25,6 +25,7 @@ from gossamer.compress.blockwise import (
     needs_statistics,
     parts,
 )
+from gossamer.compress.calibrate.mixes import task_mix
 from gossamer.compress.calibrate.stream import open_stream
 from gossamer.compress.calibrate.windows import (
     calibration_windows,
@@ -76,8 +77,9 @@ def compress(
         See :func:`load_model`. It is not modified.
     recipe : str, path or Recipe
         See :func:`load_recipe`.
-    calibration : str, path or array of int
-        Text (or a file of it, or token ids) to calibrate on; not needed by recipes that look at weights only, nor
+    calibration : str, path, array of int, or mapping of such
+        Text (or a file of it, or token ids) to calibrate on, or several by name, in equal shares (see
+        :func:`task_mix`); not needed by recipes that look at weights only, nor
         by modules that bring example inputs.
     out : path
         The artifact directory.
@@ -286,12 +288,15 @@ def _windows(
         return None, None, None
     plan, held_out = recipe.calibration, None
     length = min(plan.length, source.context or plan.length)
-    end_to_end = "e2e-oqp" in recipe.stages
-    wanted = max(plan.windows, recipe.training.tune_windows) if end_to_end else plan.windows
-    ids = calibration_windows(text, source.tokenizer, length, wanted + plan.held_out)
+    wanted = recipe.calibration_windows - plan.held_out
+    if isinstance(text, Mapping):
+        ids = task_mix(text, source.tokenizer, length=length, count=recipe.calibration_windows)
+        ids = np.random.default_rng(0).permutation(ids)  # so that every part below holds all of the sources
+    else:
+        ids = calibration_windows(text, source.tokenizer, length, recipe.calibration_windows)
     if plan.held_out:
         ids, held_out = split_windows(ids, plan.held_out)
-    if not end_to_end:
+    if "e2e-oqp" not in recipe.stages:
         return ids, held_out, None
     chosen = (np.arange(plan.windows) * (wanted / plan.windows)).astype(int)
     return ids[chosen], held_out, ids[: recipe.training.tune_windows]
@@ -329,7 +334,9 @@ def _check_out(out: Path, replacing: bool) -> None:
 
 
 def _title(text: Any) -> str:
-    """The name of a text's file; nothing of the text itself."""
+    """The name of a text's file, or of several; nothing of the text itself."""
+    if isinstance(text, Mapping):
+        return ", ".join(map(str, text))
     if isinstance(text, os.PathLike) or (isinstance(text, str) and len(text) < 1024 and os.path.isfile(text)):
         return os.path.basename(os.fspath(text))
     return "" if text is None else "text given by the caller"

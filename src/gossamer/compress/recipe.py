@@ -182,6 +182,17 @@ class Recipe:
             raise type(error)(f"recipe {title!r}: {error}") from None
 
     @property
+    def calibration_windows(self) -> int:
+        """Windows of calibration text that a run takes, those that it sets aside included."""
+        plan, further = self.calibration, self.training.tune_windows if "e2e-oqp" in self.stages else 0
+        return max(plan.windows, further) + plan.held_out
+
+    @property
+    def calibration_tokens(self) -> int:
+        """Tokens in them."""
+        return self.calibration_windows * self.calibration.length
+
+    @property
     def hash(self) -> str:
         """SHA-256 of what the recipe does (its name and summary do not count)."""
         config = {key: value for key, value in self.to_config().items() if key not in ("name", "summary")}

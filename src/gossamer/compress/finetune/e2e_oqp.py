@@ -1,4 +1,4 @@
-"""E2E-OQP: with codes and masks frozen, the scales and zeros of the whole model learn to predict the next token."""
+"""E2E-OQP: with codes and masks frozen, the scales and zeros of the whole model learn the model's own aim."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from gossamer._core.errors import ArgumentError, FormatError, UnsupportedError
+from gossamer._core.errors import ArgumentError, FormatError
 from gossamer._core.files import atomic_path
 from gossamer.compress.calibrate.stream import swapped
 from gossamer.compress.calibrate.table import Table
 from gossamer.compress.finetune.descent import Descent, order
 from gossamer.compress.finetune.forms import ScaledLinear, beside, frozen, replaced
+from gossamer.compress.finetune.objectives import Objective, objective
 from gossamer.compress.finetune.placement import KINDS, joined, split
 from gossamer.compress.finetune.settings import Training
 from gossamer.compress.models.source import SourceModel
 from gossamer.linalg import StructuredMatrix
 
-_LOGITS = 1 << 25
-"""Logits that are held at a time, and as many gradients."""
 _SCALES_ONLY = 0.2
 """Last part of the steps, in which zeros are codes already and only scales move."""
 _WARMUP = 0.05
@@ -51,7 +50,7 @@ def tune(
     tell: Callable[[int, str], None] | None = None,
     seed: int = 0,
 ) -> Tuned:
-    r"""Train scales and zeros on next-token cross-entropy.
+    r"""Train scales and zeros on next-token cross-entropy; those of an encoder towards the original's embeddings.
 
     With :math:`\hat w = (q - z) s` and ``g`` the gradient of a weight, a scale's is :math:`\sum g (q - z)` and a
     zero's :math:`-s \sum g` over the group. AdamW without decay, 5 % of the steps warm-up, then a cosine.
@@ -59,14 +58,14 @@ def tune(
     Parameters
     ----------
     source : SourceModel
-        The original model; a Llama decoder. Not modified.
+        The original model; a Llama decoder or a BERT encoder. Not modified.
     matrices : mapping of str to StructuredMatrix
         What each compressed linear layer is; those of other than the quantised families stay as they are, and so do
         terms that are added to one.
     ids : ndarray of int64, shape (windows, length)
         Windows to train on.
     settings : Training
-        The fields ``tune_*``, ``train_zero``, ``export_zero``, ``distil``, ``save_every``, ``precision``.
+        The fields ``tune_*``, ``aim``, ``train_zero``, ``export_zero``, ``distil``, ``save_every``, ``precision``.
     held_out : ndarray of int64, optional
         Windows to judge on: the result is kept only if it is better there than the start.
     tables : mapping of str to Table, optional
@@ -88,10 +87,7 @@ def tune(
     -----
     Memory: codes, two numbers a group with two moments each, and the activations of one micro-batch.
     """
-    if source.kind != "llama":
-        raise UnsupportedError(
-            f"{source.name}: stage 'e2e-oqp' needs a decoder, whose next token is the target"
-        )
+    aim = objective(source, settings)
     modules = {path: source.module.get_submodule(path) for path in matrices}
     parts = {path: split(matrix) for path, matrix in matrices.items()}
     layers = {
@@ -106,12 +102,14 @@ def tune(
     for path, table in (tables or {}).items():
         fixed[path] = torch.cat(list(table.pieces()))
 
+    original = {path: source.weight(path).data for path in (*fixed, *layers)}
+
     def judge(current: Mapping[str, StructuredMatrix]) -> float:
         if held_out is None:
             return float("nan")
         weights = {path: current[path].to_dense() for path in layers}
         with swapped(source, {**fixed, **weights}), torch.no_grad():
-            return float(np.mean([float(_loss(source, row[None])) for row in held_out]))
+            return float(np.mean([float(_loss(source, aim, row[None], original)) for row in held_out]))
 
     before = judge(matrices)
     steps = settings.tune_steps
@@ -138,10 +136,10 @@ def tune(
             for layer in layers.values():
                 layer.round_zeros()
         value = _step(
-            source, forms, fixed, ids[batches[step]], settings, descent, zeros if step >= switch else []
+            source, aim, forms, fixed, ids[batches[step]], settings, descent, zeros if step >= switch else []
         )
         if tell is not None:
-            tell(step + 1, f"cross-entropy {value:.3f}")
+            tell(step + 1, f"{aim.label} {value:.3f}")
         if checkpoint is not None and (step + 1) % settings.save_every == 0:
             _save(descent, checkpoint)
     tuned = dict(matrices) | {path: joined(layer.export(), parts[path][1]) for path, layer in layers.items()}
@@ -153,6 +151,7 @@ def tune(
 
 def _step(
     source: SourceModel,
+    aim: Objective,
     forms: Mapping[str, torch.nn.Module],
     fixed: Mapping[str, Any],
     ids: np.ndarray,
@@ -160,21 +159,14 @@ def _step(
     descent: Descent,
     idle: list[torch.Tensor],
 ) -> float:
-    """One step over a batch of windows, a few at a time so that logits stay small."""
-    vocabulary = int(source.config["vocab_size"])
-    few = max(1, _LOGITS // (ids.shape[1] * vocabulary))
+    """One step over a batch of windows, a few at a time so that outputs stay small."""
+    few = aim.few(ids.shape[1])
     parts = [ids[i : i + few] for i in range(0, len(ids), few)]
-
     original = {path: source.weight(path).data for path in fixed}
 
     def loss(part: np.ndarray) -> torch.Tensor:
-        teacher = None
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.low_precision):
-            if settings.distil:
-                with torch.no_grad(), swapped(source, original):
-                    teacher = source.module(input_ids=torch.from_numpy(part), use_cache=False).logits
-            with replaced(source.module, forms):
-                value = _loss(source, part, teacher, settings.distil)
+            value = _loss(source, aim, part, original, forms)
         return value * (len(part) / len(ids))
 
     # the backward pass reads weights again: they stay exchanged until it is over
@@ -183,17 +175,19 @@ def _step(
 
 
 def _loss(
-    source: SourceModel, ids: np.ndarray, teacher: torch.Tensor | None = None, distil: float = 0.0
+    source: SourceModel,
+    aim: Objective,
+    ids: np.ndarray,
+    original: Mapping[str, Any],
+    forms: Mapping[str, torch.nn.Module] | None = None,
 ) -> torch.Tensor:
-    """Mean cross-entropy of the next token, plus ``distil`` times the divergence from the teacher's predictions."""
-    tokens = torch.from_numpy(np.ascontiguousarray(ids))
-    logits = source.module(input_ids=tokens, use_cache=False).logits[:, :-1].float().flatten(0, 1)
-    value = torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten())
-    if teacher is not None:
-        aim = teacher[:, :-1].float().flatten(0, 1).log_softmax(-1)
-        ours = logits.log_softmax(-1)
-        value = value + distil * torch.nn.functional.kl_div(ours, aim, log_target=True, reduction="batchmean")
-    return value
+    """The loss of the weights in place, or of training forms beside them, against those called ``original``."""
+    teacher = None
+    if aim.needs_teacher:
+        with torch.no_grad(), swapped(source, original):
+            teacher = aim.outputs(ids)
+    with replaced(source.module, forms or {}):
+        return aim.loss(aim.outputs(ids), ids, teacher)
 
 
 def _save(descent: Descent, path: Path) -> None:

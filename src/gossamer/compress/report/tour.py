@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gossamer._core.threads import set_threads
+from gossamer.compress.assemble import base_artifact
 from gossamer.compress.report.gather import write_report
 from gossamer.compress.report.speed import Runner, Speed, engine_runner, llama_cpp_runner, race
 from gossamer.compress.result import CompressResult, Progress, Sample
@@ -154,26 +155,6 @@ _HOW_ANSWERED = (
     "Both by this engine with the chat template: greedy, at most 48 tokens; the original as float32, the compressed "
     "model as it is on disk."
 )
-
-
-def base_artifact(source: Any) -> Any:
-    """The uncompressed model as an artifact with dense float32 matrices, for comparison in the same engine.
-
-    Parameters
-    ----------
-    source : SourceModel
-        Of a kind that the engine runs.
-    """
-    from gossamer._core.arrays import to_numpy
-    from gossamer.engine import Artifact
-    from gossamer.linalg import Dense
-
-    dense = Dense("float32")
-    matrices = {path: dense.project(to_numpy(source.weight(path).detach())) for path in source.linears()}
-    arrays = {name: to_numpy(tensor.detach()) for name, tensor in source.rest().items()}
-    for path in source.embeddings:
-        arrays[f"{path}.weight"] = to_numpy(source.weight(path).detach())
-    return Artifact(source.kind, source.config, matrices, arrays, {}, source.tokenizer)
 
 
 def _answer(engine: Any, prompt: str) -> str:
