@@ -1,16 +1,18 @@
 """Windows, streams, second moments, perplexity and sensitivities against transformers and autograd."""
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.compress.tiny import tiny_bert, tiny_llama
+from tests.compress.tiny import recipe_of, tiny_bert, tiny_llama
 
-from gossamer._core.errors import ArgumentError, FormatError
-from gossamer.compress import calibration_windows, load_model, perplexity
+from gossamer._core.errors import ArgumentError, FormatError, UnsupportedError
+from gossamer.compress import Training, calibration_windows, load_model, perplexity, written_text
 from gossamer.compress.allocate import output_sensitivity
 from gossamer.compress.calibrate import collect, evaluation_windows, open_stream, split_windows
 from gossamer.compress.calibrate.stream import swapped
+from gossamer.compress.pipeline import _windows
 
 torch = pytest.importorskip("torch")
 
@@ -148,3 +150,35 @@ def test_tokens_outside_the_vocabulary_are_refused(llama):
         perplexity(llama, np.full(64, 96), 32, 2)
     with pytest.raises(ArgumentError, match="at most 128"):
         perplexity(llama, np.zeros(1000, dtype=int), 500, 2)
+
+
+def test_what_a_model_writes_has_its_own_statistics():
+    model = tiny_llama()
+    ids = written_text(model, 6000, temperature=1.0, top_p=1.0, seed=3)
+    assert len(ids) >= 6000
+    assert ids.min() >= 0
+    assert ids.max() < 96
+    np.testing.assert_array_equal(ids, written_text(model, 6000, temperature=1.0, top_p=1.0, seed=3))
+    # a document begins with token 1; what comes next is drawn from the model's own probabilities
+    starts = np.flatnonzero(ids[:-1] == 1)
+    with torch.no_grad():
+        own = model(torch.tensor([[1]])).logits[0, 0].softmax(-1).numpy()
+    seen = np.bincount(ids[starts + 1], minlength=96) / len(starts)
+    assert abs(seen - own).max() < 5 * np.sqrt(0.25 / len(starts))
+    mean = -np.log(own[ids[starts + 1]]).mean()
+    entropy = -(own * np.log(own)).sum()
+    assert mean == pytest.approx(entropy, abs=0.35)
+
+
+def test_only_decoders_write():
+    with pytest.raises(UnsupportedError, match="decoder"):
+        written_text(tiny_bert(), 10)
+
+
+def test_every_part_of_mixed_calibration_holds_all_sources(tmp_path):
+    low, high = np.zeros(4000, int), np.full(4000, 50)
+    training = Training(tune_windows=24)
+    recipe = replace(recipe_of({"kind": "dense"}), stages=("e2e-oqp",), training=training)
+    recipe = recipe.with_calibration(windows=12, held_out=4)
+    for part in _windows(load_model(tiny_llama()), recipe, {"low": low, "high": high}):
+        assert 0.4 < (part == 50).mean() < 0.6

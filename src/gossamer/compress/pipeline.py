@@ -288,18 +288,16 @@ def _windows(
         return None, None, None
     plan, held_out = recipe.calibration, None
     length = min(plan.length, source.context or plan.length)
-    wanted = recipe.calibration_windows - plan.held_out
-    if isinstance(text, Mapping):
-        ids = task_mix(text, source.tokenizer, length=length, count=recipe.calibration_windows)
-        ids = np.random.default_rng(0).permutation(ids)  # so that every part below holds all of the sources
-    else:
-        ids = calibration_windows(text, source.tokenizer, length, recipe.calibration_windows)
-    if plan.held_out:
+    count, mixed = recipe.calibration_windows, isinstance(text, Mapping)
+    ids = (task_mix if mixed else calibration_windows)(text, source.tokenizer, length=length, count=count)
+    if mixed:  # sources come in turn: slices hold all of them, where strides might meet one only
+        held_out, ids = ids[: plan.held_out] if plan.held_out else None, ids[plan.held_out :]
+    elif plan.held_out:
         ids, held_out = split_windows(ids, plan.held_out)
     if "e2e-oqp" not in recipe.stages:
         return ids, held_out, None
-    chosen = (np.arange(plan.windows) * (wanted / plan.windows)).astype(int)
-    return ids[chosen], held_out, ids[: recipe.training.tune_windows]
+    spread = (np.arange(plan.windows) * (len(ids) / plan.windows)).astype(int)
+    return ids[: plan.windows] if mixed else ids[spread], held_out, ids[: recipe.training.tune_windows]
 
 
 def _statistics(
