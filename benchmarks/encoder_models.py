@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,34 @@ from typing import Any
 import numpy as np
 
 from benchmarks.artifacts import CACHE
+from gossamer.compress import Training
+from gossamer.compress.recipe import Calibration
 
 OURS = {
-    "w8": ("rtn-w8", 0),
-    "2of4-w4-r32": ("sparsegpt-2of4-w4", 32),
-    "w4s50-r32": ("gqsa-w4s50-oneshot", 32),
+    "w8": ("rtn-w8", 0, False),
+    "2of4-w4-r32": ("sparsegpt-2of4-w4", 32, False),
+    "w4s50-r32": ("gqsa-w4s50-oneshot", 32, False),
+    "2of4-w4-r32-trained": ("sparsegpt-2of4-w4", 32, True),
+    "w4s50-r32-trained": ("gqsa-w4s50-oneshot", 32, True),
 }
-"""Recipe and rank of the low-rank terms (0: none) of each compressed encoder."""
+"""Recipe, rank of the low-rank terms (0: none), and whether both stages train, of each compressed encoder."""
 WORDS = {
     "w8": "W8 in groups of 64",
     "2of4-w4-r32": "W4, 2:4 sparse, low-rank terms of rank 32",
     "w4s50-r32": "W4, half of the groups of 16 pruned, rank 32",
+    "2of4-w4-r32-trained": "W4, 2:4 sparse, rank 32, trained back",
+    "w4s50-r32-trained": "W4, half of the groups of 16 pruned, rank 32, trained back",
 }
+TRAINING = Training(
+    epochs=3,
+    batch=16,
+    weight_rates=(1e-3, 3e-3),
+    tune_windows=512,
+    tune_batch=32,
+    tune_steps=96,
+    tune_scale_rate=1e-3,
+)
+TEXT = Calibration(windows=512, length=64, held_out=32)
 Batch = tuple[np.ndarray, np.ndarray]
 """Token ids and attention mask, both (sequences, longest)."""
 
@@ -37,9 +54,16 @@ def engine(name: str) -> Any:
     out = CACHE / f"minilm-{name}"
     if not out.is_dir():
         print(f"compressing: {name} (once)", flush=True)
-        recipe, rank = OURS[name]
+        recipe, rank, trained = OURS[name]
         chosen = load_recipe(recipe)
         chosen = chosen.with_compensation(rank, "eora") if rank else chosen
+        if trained:
+            chosen = replace(
+                chosen,
+                stages=("bqpo", "e2e-oqp"),
+                training=TRAINING,
+                calibration=TEXT,
+            )
         compress("all-minilm-l6-v2", chosen, load_sotu("calibrate"), out=out, overwrite=True)
     return Engine.load(out, threads=2)
 
@@ -50,6 +74,13 @@ def sentences(pairs: int) -> list[str]:
     from gossamer.datasets import load_sentence_pairs
 
     return list(dict.fromkeys(s for pair in load_sentence_pairs(pairs) for s in (pair.first, pair.second)))
+
+
+def questions(count: int) -> list[str]:
+    """Questions of ARC-Easy: text of another kind than any model here was calibrated on."""
+    from gossamer.datasets import load_arc
+
+    return list(dict.fromkeys(item.query for item in load_arc()))[:count]
 
 
 def tokens(texts: Sequence[str]) -> list[list[int]]:
