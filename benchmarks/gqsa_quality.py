@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.artifacts import CACHE
 from benchmarks.harness import Claim
 from gossamer._core.files import read_json, write_json
-from gossamer.compress import Recipe, Rule, Training, compress, load_recipe
+from gossamer.compress import Budget, Recipe, Rule, Training, compress, load_recipe
 from gossamer.datasets import load_wikitext2
 from gossamer.linalg import NMQuant
 
@@ -39,15 +39,22 @@ def like(base: str, name: str, rule: Rule, trained: bool) -> Recipe:
     return recipe if trained else dataclasses.replace(recipe, stages=())
 
 
+def budgeted(percent: int) -> Recipe:
+    """The shipped recipe whose layers are given their formats inside a budget; nothing is trained."""
+    return dataclasses.replace(load_recipe("balanced"), budget=Budget(max_loss=percent / 100))
+
+
 def variants() -> dict[str, Recipe]:
     """All that is compared, by name."""
     shipped = {f"gqsa-w4s{rate}": load_recipe(f"gqsa-w4s{rate}") for rate in (50, 20, 30)}
     two_bits = {f"w2-g{group}": load_recipe(f"w2-g{group}") for group in (16, 32)}
+    budgets = {f"balanced-{p}": budgeted(p) for p in (5, 10, 25)}
     pattern = NMQuant(2, 4, bits=4, group=16)
     base = "gqsa-w4s50"
     return (
         shipped
         | two_bits
+        | budgets
         | {
             "w2-g16-oneshot": like(base, "w2-g16-oneshot", two_bits["w2-g16"].rule(""), False),
             "2of4-w4": like(base, "2of4-w4", Rule(pattern), True),
