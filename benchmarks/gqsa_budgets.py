@@ -23,7 +23,16 @@ from benchmarks.harness import Claim
 from gossamer._core.files import read_json, write_json
 
 BUDGETS = (5, 10, 25)
-OURS = ("balanced-5", "balanced-10", "balanced-25", "w2-g32", "w2-g16", "gqsa-w4s50", "gqsa-w4s30", "gqsa-w4s20")
+OURS = (
+    "balanced-5",
+    "balanced-10",
+    "balanced-25",
+    "w2-g32",
+    "w2-g16",
+    "gqsa-w4s50",
+    "gqsa-w4s30",
+    "gqsa-w4s20",
+)
 WINDOW, WINDOWS = 256, 24
 
 
