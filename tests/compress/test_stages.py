@@ -287,11 +287,19 @@ def test_a_damaged_checkpoint_is_named(tokens, tmp_path):
         tune(source, matrices, tokens[:640].reshape(20, 32), QUICK, checkpoint=tmp_path / "c.safetensors")
 
 
+def test_blocks_of_an_encoder_are_trained(tokens, tmp_path):
+    result = compress(tiny_bert(), recipe(stages=("bqpo",)), tokens % 90, out=tmp_path / "out")
+    assert any(block["kept"] for block in result.facts["training"]["bqpo"]["blocks"])
+
+
 def test_an_encoder_learns_its_own_embeddings_back(tokens, tmp_path):
-    two_bits = recipe({"kind": "group-quant", "bits": 2, "group": 16}, training=replace(QUICK, tune_steps=24))
+    two_bits = recipe(
+        {"kind": "group-quant", "bits": 2, "group": 16},
+        stages=("e2e-oqp",),
+        training=replace(QUICK, tune_steps=24),
+    )
     result = compress(tiny_bert(), two_bits, tokens % 90, out=tmp_path / "out")
     training = result.facts["training"]
-    assert any(block["kept"] for block in training["bqpo"]["blocks"])
     before, after = (training["e2e-oqp"][f"held_out_loss_{when}"] for when in ("before", "after"))
     assert after < 0.9 * before, "scales learn something"
 
