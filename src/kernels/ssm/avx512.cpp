@@ -1,0 +1,3 @@
+#include "ssm.inl"
+
+const gossamer::ssm::Table gossamer::ssm::avx512_table = gossamer::ssm::kernels;
