@@ -1,0 +1,15 @@
+"""Causal convolution with kernels as long as the sequence."""
+
+from __future__ import annotations
+
+import scipy.fft
+import torch
+
+
+def causal_conv(u: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """``y[..., k] = sum_l kernel[..., l] u[..., k - l]`` along the last axis; both of one length, shapes broadcast."""
+    length = u.shape[-1]
+    n = scipy.fft.next_fast_len(2 * length, real=not u.is_complex())
+    if u.is_complex():
+        return torch.fft.ifft(torch.fft.fft(u, n) * torch.fft.fft(kernel, n), n)[..., :length]
+    return torch.fft.irfft(torch.fft.rfft(u, n) * torch.fft.rfft(kernel, n), n)[..., :length]
