@@ -1,4 +1,4 @@
-"""Text that is really there: one file a source, nothing downloaded behind your back."""
+"""Data that are really there: one file a source, nothing downloaded behind your back."""
 
 from gossamer._core.lazy import attach
 
@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "arc": ["MultipleChoice", "load_arc"],
         "calibration": ["load_calibration_text"],
+        "shape_images": ["FactorImages", "factor_images"],
         "gsm8k": ["WordProblem", "load_gsm8k"],
         "locate": ["data_directory"],
         "sentence_pairs": ["SentencePair", "load_sentence_pairs", "split_sentences"],

@@ -1,4 +1,4 @@
-"""Modules for torch: layers whose weights are structured matrices, and attention beyond pairs of tokens."""
+"""Modules for torch: structured layers, attention beyond pairs of tokens, neural operators, small generators."""
 
 from gossamer._core.lazy import attach
 
@@ -18,7 +18,23 @@ __getattr__, __dir__, __all__ = attach(
         "attention.score_gradient": ["attention_score_gradient"],
         "attention.tensor_attention": ["TensorAttentionInfo", "tensor_attention"],
         "attention.tensor_layer": ["HigherOrderAttention", "TensorAttention"],
+        "generative.factor_change": ["FactorChanges", "factor_changes", "frechet_distance", "one_factorness"],
+        "generative.factor_reader": ["FactorReader", "read_quality", "train_factor_reader"],
+        "generative.finetune": ["Finetuned", "finetune_directions"],
+        "generative.modulation": [
+            "latent_directions",
+            "orthogonalize_modulation",
+            "random_directions",
+            "sefa_directions",
+            "traverse",
+        ],
+        "generative.path_length": ["PathLength", "pipl", "ppl"],
+        "generative.penalties": ["hessian_penalty", "orojar_penalty", "orthogonality_penalty"],
+        "generative.predictability": ["Predictability", "vp_score"],
+        "generative.style_training": ["StyleTrainer", "StyleTraining"],
+        "generative.stylegan": ["MappingNetwork", "StyleDiscriminator", "StyleGenerator"],
         "linear.densify": ["densify"],
+        "linear.householder": ["HouseholderProjector", "PartialIsometry", "partial_isometry"],
         "linear.monarch": ["MonarchLayer", "MonarchLinear", "MonarchReport", "monarchize"],
         "linear.structured": ["StructuredLinear", "replace_linears"],
         "operators.fourier_operator": ["FourierOperator1d", "SpectralConv1d"],

@@ -76,13 +76,7 @@ def reflect(
         raise ShapeError(f"X has shape {tuple(X.shape)}: expected ({W.shape[0]}, n) to fit W{tuple(W.shape)}")
     if stop_recursion is not None:
         check_int("stop_recursion", stop_recursion, low=0)
-    if is_torch(W):
-        from gossamer.linalg.transforms.reflections_autograd import tensor_reflect
-
-        return tensor_reflect(W, X, transposed, algorithm, stop_recursion)
-    wide = np.result_type(W.dtype, np.float32)
-    unit = unit_columns(W.astype(wide, copy=False))
-    return apply_units(unit, X.astype(wide, copy=False), transposed, algorithm, stop_recursion)
+    return _product(W, X, transposed, algorithm, stop_recursion)
 
 
 def frame(W: Array, columns: int | None = None, *, algorithm: str = "wy") -> Array:
@@ -110,7 +104,7 @@ def frame(W: Array, columns: int | None = None, *, algorithm: str = "wy") -> Arr
         start: Any = torch.eye(d, m, dtype=W.dtype, device=W.device)
     else:
         start = np.eye(d, m, dtype=W.dtype)
-    return reflect(W, start, algorithm=algorithm)
+    return _product(W, start, False, check_choice("algorithm", algorithm, ALGORITHMS), None)
 
 
 def to_reflectors(Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,15 +127,29 @@ def check_vectors(name: str, W: Array) -> None:
     """Refuse vectors of no direction."""
     if W.ndim != 2 or not 1 <= W.shape[1] <= W.shape[0]:
         raise ShapeError(f"{name} has shape {tuple(W.shape)}: expected (d, k) with 1 <= k <= d")
-    if is_torch(W) and W.device.type == "meta":
-        return
-    values = W.detach() if is_torch(W) else W
+    values = W
+    if is_torch(W):
+        import torch
+
+        if W.device.type == "meta" or torch.compiler.is_compiling():
+            return  # no values to look at
+        values = W.detach()
     squares = (values * values).sum(0)
     if not bool((squares > SMALLEST**2).all() & (squares < float("inf")).all()):
         bad = int((~((squares > SMALLEST**2) & (squares < float("inf")))).argmax())
         raise ArgumentError(
             f"{name}[:, {bad}] has length {float(squares[bad]) ** 0.5:.3g}: expected a finite one above {SMALLEST}"
         )
+
+
+def _product(W: Array, X: Array, transposed: bool, algorithm: str, stop: int | None) -> Array:
+    if is_torch(W):
+        from gossamer.linalg.transforms.reflections_autograd import tensor_reflect
+
+        return tensor_reflect(W, X, transposed, algorithm, stop)
+    wide = np.result_type(W.dtype, np.float32)
+    unit = unit_columns(W.astype(wide, copy=False))
+    return apply_units(unit, X.astype(wide, copy=False), transposed, algorithm, stop)
 
 
 def unit_columns(W: Array) -> Array:
