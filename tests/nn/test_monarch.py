@@ -142,3 +142,28 @@ def test_bad_input_is_refused():
     linear.weight.data[0, 0] = math.nan
     with pytest.raises(ArgumentError, match="NaN"):
         MonarchLinear.from_linear(linear)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_blocks_of_transformers_are_exchanged_and_come_back(kind):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    ids = torch.randint(40, (2, 7))
+    if kind == "gpt2":
+        config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=32, n_layer=2, n_head=2)
+        model, exchanged = transformers.GPT2Model(config).eval(), 4
+    else:
+        config = transformers.BertConfig(
+            vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+        )
+        model, exchanged = transformers.BertModel(config, add_pooling_layer=False).eval(), 6
+    with torch.no_grad():
+        wanted = model(ids).last_hidden_state
+        model, _ = monarchize(model, 1, min_features=16)  # one block of full rank is the dense matrix
+        torch.testing.assert_close(model(ids).last_hidden_state, wanted, rtol=1e-4, atol=1e-4)
+        densify(model)
+        model, report = monarchize(model, 4, min_features=16)
+        assert len(report.layers) == 2 * exchanged
+        assert report.parameters[1] < report.parameters[0]
+        sparse = model(ids).last_hidden_state
+        torch.testing.assert_close(densify(model)(ids).last_hidden_state, sparse, rtol=1e-4, atol=1e-4)

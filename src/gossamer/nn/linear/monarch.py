@@ -204,7 +204,8 @@ def monarchize(
     Parameters
     ----------
     model : torch.nn.Module
-        The model. Layers whose weight another module shares, such as a tied head, are left alone.
+        The model: its ``torch.nn.Linear`` layers, and transformers' ``Conv1D`` ones. Layers whose weight another
+        module shares, such as a tied head, are left alone.
     nblocks, rank : int
         As in :class:`gossamer.linalg.Monarch`.
     include, exclude : sequence of str
@@ -241,7 +242,7 @@ def monarchize(
         shape = (linear.out_features, linear.in_features)
         if not wanted or any(fnmatch.fnmatch(name, pattern) for pattern in exclude):
             return None
-        if min(shape) < min_features or users[id(linear.weight)] > 1:
+        if min(shape) < min_features or users.get(id(linear.weight), 1) > 1:
             return None
         weight = linear.weight.detach()
         if method == "fresh":

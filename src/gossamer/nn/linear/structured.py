@@ -251,9 +251,10 @@ def replace_linears(
     Parameters
     ----------
     model : torch.nn.Module
-        The model; its :class:`torch.nn.Linear` modules are exchanged where they stand. A layer used in several
-        places stays one layer. A weight shared with another module (a tied head) is no longer shared: let the
-        function return None to leave such a layer alone.
+        The model; its :class:`torch.nn.Linear` modules are exchanged where they stand, and so are the ``Conv1D`` ones
+        of transformers' GPT-2, which hold the transposed weight. A layer used in several places stays one layer. A
+        weight shared with another module (a tied head) is no longer shared: let the function return None to leave such
+        a layer alone.
     structure : Structure or callable
         One family for all, or a function of the layer's name and the layer that returns a family, a fitted
         matrix, a layer that was made of it, or None to leave the layer as it is.
@@ -267,13 +268,15 @@ def replace_linears(
     """
     done: dict[torch.nn.Module, torch.nn.Module] = {}
 
-    def replaced(name: str, module: torch.nn.Linear) -> torch.nn.Module:
+    def replaced(name: str, module: torch.nn.Module) -> torch.nn.Module:
         if module not in done:
-            choice = structure if isinstance(structure, Structure) else structure(name, module)
+            linear = _as_linear(module)
+            assert linear is not None
+            choice = structure if isinstance(structure, Structure) else structure(name, linear)
             if choice is None or isinstance(choice, StructuredLinear):
                 done[module] = module if choice is None else choice
             elif isinstance(choice, (Structure, StructuredMatrix)):
-                done[module] = StructuredLinear.from_linear(module, choice, trainable=trainable)
+                done[module] = StructuredLinear.from_linear(linear, choice, trainable=trainable)
             else:
                 raise UnsupportedError(
                     f"{name}: got a {type(choice).__name__}, expected Structure, StructuredMatrix or None"
@@ -284,13 +287,26 @@ def replace_linears(
         raise UnsupportedError(
             f"structure is a {type(structure).__name__}: expected a Structure or a function"
         )
-    if isinstance(model, torch.nn.Linear):
+    if _as_linear(model) is not None:
         return replaced("", model)
     for name, parent in list(model.named_modules()):
         for child_name, child in list(parent._modules.items()):
-            if isinstance(child, torch.nn.Linear):
+            if child is not None and _as_linear(child) is not None:
                 setattr(parent, child_name, replaced(f"{name}.{child_name}".lstrip("."), child))
     return model
+
+
+def _as_linear(module: torch.nn.Module) -> torch.nn.Linear | None:
+    """A linear layer as it is, the Conv1D of transformers as one on the transposed weight; None for the rest."""
+    if isinstance(module, torch.nn.Linear):
+        return module
+    if type(module).__name__ != "Conv1D" or not hasattr(module, "nf"):
+        return None
+    weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
+    linear = torch.nn.Linear(*weight.shape, device="meta")
+    linear.weight = torch.nn.Parameter(weight.detach().T, weight.requires_grad)
+    linear.bias = bias
+    return linear.train(module.training)
 
 
 __all__ = ["StructuredLinear", "replace_linears"]
