@@ -100,18 +100,21 @@ def peers(full: bool) -> Iterator[Claim]:
     """Against other cheap layers with as many parameters."""
     import torch
 
-    from gossamer.linalg import BlockDiagonal
+    from gossamer.linalg import Block, BlockDiagonal, LowRank
     from gossamer.nn import StructuredLinear
 
     _threads(1)
     for n, b in ((1024, 4), (2048, 8)):
         ours, _, x = _layers(n, b)
         rank = n // b
+        # block-sparse plus low rank, as Pixelated Butterfly has it: three quarters of the weights in blocks
+        pixelfly = StructuredLinear(n, n, structure=Block((8, 8), density=1.5 / b) + LowRank(rank // 4))
         low = torch.nn.Sequential(torch.nn.Linear(n, rank, bias=False), torch.nn.Linear(rank, n))
         diagonal = StructuredLinear(n, n, structure=BlockDiagonal(b // 2))
         for name, peer in (
             ("low rank in torch", low),
             ("block-diagonal, two batched products fewer", diagonal),
+            ("block-sparse and low rank (Pixelated Butterfly)", pixelfly),
         ):
             with torch.no_grad():
                 race = compare(partial(ours, x), partial(peer, x), rounds=11, warmup=2)
@@ -179,7 +182,16 @@ def projection(full: bool) -> Iterator[Claim]:
 
 
 if __name__ == "__main__":
-    from benchmarks.monarch_models import digits, encoder_fresh, encoder_quality, encoder_speed, operator
+    from benchmarks.monarch_gpt import gpt, gpt_speed
+    from benchmarks.monarch_models import (
+        STUDENTS,
+        digits,
+        encoder_engine,
+        encoder_quality,
+        encoder_speed,
+        operator,
+    )
+    from benchmarks.monarch_mri import mri
 
     run(
         "monarch",
@@ -191,10 +203,13 @@ if __name__ == "__main__":
             "bfloat16": bfloat16,
             "projection": projection,
             "digits": digits,
-            "encoder": encoder_quality,
-            "encoder-fresh": encoder_fresh,
+            **{f"encoder-{kind}": partial(encoder_quality, kind) for kind in STUDENTS},
             "encoder-speed": encoder_speed,
+            "encoder-engine": encoder_engine,
             "operator": operator,
+            "mri": mri,
+            "gpt": gpt,
+            "gpt-speed": gpt_speed,
         },
         packages=["numpy", "scipy", "torch", "scikit-learn", "transformers"],
     )
