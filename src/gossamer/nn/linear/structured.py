@@ -303,7 +303,7 @@ def _as_linear(module: torch.nn.Module) -> torch.nn.Linear | None:
     if type(module).__name__ != "Conv1D" or not hasattr(module, "nf"):
         return None
     weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
-    linear = torch.nn.Linear(*weight.shape, device="meta")
+    linear = torch.nn.Linear(weight.shape[0], weight.shape[1], device="meta")
     linear.weight = torch.nn.Parameter(weight.detach().T, weight.requires_grad)
     linear.bias = bias
     return linear.train(module.training)
