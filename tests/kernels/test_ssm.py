@@ -121,6 +121,22 @@ def test_results_do_not_depend_on_threads():
             np.testing.assert_array_equal(one, two)
 
 
+@dtypes
+def test_results_may_overwrite_what_they_are_made_of(dtype):
+    rng = np.random.default_rng(6)
+    a, b = decaying(rng, 21, dtype), numbers(rng, (2, 300, 21), dtype)
+    slope, x = numbers(rng, b.shape, dtype), ssm.scan(a, b)
+    expected = ssm.scan_back(a, x, slope)
+    assert ssm.scan(a, b, out=b) is b
+    np.testing.assert_array_equal(b, x)
+    for one, two in zip(ssm.scan_back(a, x, slope, out=slope), expected):
+        np.testing.assert_array_equal(one, two)
+    with pytest.raises(ShapeError, match="out is"):
+        ssm.scan(a, b, out=b[:1])
+    with pytest.raises(ArgumentError, match="expected a writeable"):
+        ssm.scan(a, b, out=np.asfortranarray(b))
+
+
 def test_views_and_empty_arrays_are_taken():
     rng = np.random.default_rng(5)
     c, z = numbers(rng, (4, 12), np.complex128)[::2, ::3], decaying(rng, (4, 12), np.complex128)[::2, ::3]

@@ -24,6 +24,7 @@ from gossamer.nn import (
 )
 from gossamer.nn.ssm.convolution import causal_conv
 from gossamer.nn.ssm.discretize import complex_expm1, discretize
+from gossamer.nn.ssm.driven import driven_scan
 from gossamer.nn.ssm.kernel import vandermonde
 
 
@@ -89,6 +90,22 @@ def test_kernels_and_scans_have_the_gradients_of_finite_differences():
         assert torch.autograd.gradcheck(lambda a, b, x0, r=reverse: ssm_scan(a, b, x0, r), (a, b, x0))
         assert torch.autograd.gradcheck(lambda a, b, r=reverse: ssm_scan(a, b, None, r), (a, b))
     assert torch.autograd.gradcheck(lambda x: vandermonde(x.conj(), x, 5), (z,))  # lazily conjugated inputs
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_driven_scan_is_a_scan_between_two_products(reverse):
+    u, a = torch.randn(2, 9, 3).double().requires_grad_(), (0.3 * complex_(4)).requires_grad_()
+    B, C, x0 = (
+        complex_(4, 3).requires_grad_(),
+        complex_(3, 4).requires_grad_(),
+        complex_(2, 4).requires_grad_(),
+    )
+    y, last = driven_scan(u, a, B, C, x0, reverse)
+    states = ssm_scan(a, u.to(B.dtype) @ B.T, x0, reverse)
+    torch.testing.assert_close(y, (states @ C.T).real)
+    torch.testing.assert_close(last, states[:, 0 if reverse else -1])
+    assert torch.autograd.gradcheck(lambda *t: driven_scan(*t, reverse), (u, a, B, C, x0))
+    assert torch.autograd.gradcheck(lambda u: driven_scan(u, a, B, C.conj(), x0, reverse)[0], (u,))
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 64])

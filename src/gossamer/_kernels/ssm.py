@@ -45,13 +45,15 @@ def scan(
     initial: np.ndarray | None = None,
     reverse: bool = False,
     threads: int | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """``x[:, k] = a x[:, k - 1] + b[:, k]`` for complex a (states,), b (batch, length, states).
 
     In reverse, ``x[:, k] = a x[:, k + 1] + b[:, k]``, ``initial`` (batch, states) is the state behind the last step.
+    ``out`` takes the result and may be b.
     """
     _check_steps(a, b, initial)
-    x = np.empty(b.shape, b.dtype)
+    x = _target(out, b)
     if b.size:
         start = None if initial is None else _pairs(initial)
         _entry("scan", b)(_pairs(a), _pairs(b), start, bool(reverse), _pairs(x), get_threads(threads))
@@ -65,17 +67,21 @@ def scan_back(
     initial: np.ndarray | None = None,
     reverse: bool = False,
     threads: int | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slopes in a (states,), b (batch, length, states) and initial (batch, states), from x and the slope in it."""
+    """Slopes in a (states,), b (batch, length, states) and initial (batch, states), from x and the slope in it.
+
+    ``out`` takes the slope in b and may be ``slope``.
+    """
     _check_steps(a, x, initial)
     expect_array("slope", slope, x.dtype, x.shape)
-    db = np.empty(x.shape, x.dtype)
+    db = _target(out, x)
     da, dinitial = (np.zeros((len(x), len(a)), x.dtype) for _ in range(2))
     if x.size:
         start = None if initial is None else _pairs(initial)
         back = _entry("scan_back", x)
-        out = _pairs(db), _pairs(da), _pairs(dinitial)
-        back(_pairs(a), _pairs(x), start, bool(reverse), _pairs(slope), *out, get_threads(threads))
+        slopes = _pairs(db), _pairs(da), _pairs(dinitial)
+        back(_pairs(a), _pairs(x), start, bool(reverse), _pairs(slope), *slopes, get_threads(threads))
     return da.sum(axis=0), db, dinitial
 
 
@@ -93,6 +99,15 @@ def _check_steps(a: np.ndarray, b: np.ndarray, initial: np.ndarray | None) -> No
     expect_array("a", a, b.dtype, b.shape[2:])
     if initial is not None:
         expect_array("initial", initial, b.dtype, (b.shape[0], b.shape[2]))
+
+
+def _target(out: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    if out is None:
+        return np.empty(like.shape, like.dtype)
+    expect_array("out", out, like.dtype, like.shape)
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ArgumentError("out is read-only or not in rows: expected a writeable, C-contiguous array")
+    return out
 
 
 def _pairs(values: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import bad_argument
 from gossamer.nn.ssm.convolution import causal_conv
 from gossamer.nn.ssm.discretize import DISCRETIZATIONS, discretize
+from gossamer.nn.ssm.driven import driven_scan
 from gossamer.nn.ssm.initial import initial_system
 from gossamer.nn.ssm.kernel import vandermonde
 from gossamer.nn.ssm.layer import SSMLayer, chunks, log_uniform, pairs
-from gossamer.nn.ssm.scan import ssm_scan
 
 B_INITS = ("lecun", "hippo")
 _LEAST = 1e-4
@@ -163,9 +163,10 @@ class S5(SSMLayer):
         for direction, reads in enumerate(C):
             parts, x = [], state
             for part in chunks(u, len(Lbar), bool(direction)):
-                states = ssm_scan(Lbar, _drive(part, Bbar), x, reverse=bool(direction))
-                x = states[:, 0 if direction else -1] if states.shape[1] else x
-                parts.append(_read(states, reads))
+                y, x = (
+                    driven_scan(part, Lbar, Bbar, reads, x, bool(direction)) if part.shape[1] else (part, x)
+                )
+                parts.append(y)
             last = last if direction else x
             total = total + torch.cat(parts[::-1] if direction else parts, dim=1)
         return total, last
