@@ -58,6 +58,15 @@ __getattr__, __dir__, __all__ = attach(
         "transforms.sparse_wht.planner": ["SparseWHTPlan", "plan_sparse_wht"],
         "transforms.sparse_wht.result": ["SparseWHTResult"],
         "transforms.sparse_wht.transform": ["sparse_wht"],
+        "transforms.spherical.coefficients": [
+            "gaunt_coefficients",
+            "gaunt_path_factor",
+            "load_gaunt_coefficients",
+            "save_gaunt_coefficients",
+        ],
+        "transforms.spherical.fourier": ["fourier_to_sh", "sh_to_fourier"],
+        "transforms.spherical.harmonics": ["spherical_harmonics"],
+        "transforms.spherical.rotations": ["rotate_harmonics", "wigner_d"],
         "transforms.walsh_hadamard": ["fwht"],
     },
 )

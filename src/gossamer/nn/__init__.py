@@ -4,6 +4,7 @@ from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
+    submodules=["functional"],
     attributes={
         "attention.lora_gradient": ["lora_attention_gradient"],
         "attention.lora_layer": ["FastLoRAAttention", "LoRALinear"],
@@ -18,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "attention.score_gradient": ["attention_score_gradient"],
         "attention.tensor_attention": ["TensorAttentionInfo", "tensor_attention"],
         "attention.tensor_layer": ["HigherOrderAttention", "TensorAttention"],
+        "equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"],
         "generative.factor_change": ["FactorChanges", "factor_changes", "frechet_distance", "one_factorness"],
         "generative.factor_reader": ["FactorReader", "read_quality", "train_factor_reader"],
         "generative.finetune": ["Finetuned", "finetune_directions"],

@@ -1,0 +1,83 @@
+"""Products of a feature with itself up to some number of factors, the many-body features of MACE and ACE."""
+
+from __future__ import annotations
+
+import torch
+
+from gossamer._core.checks import check_int
+from gossamer._core.errors import ShapeError
+from gossamer.linalg.transforms.spherical.harmonics import check_degree
+from gossamer.nn.equivariant.degree_weights import spread_over_orders
+from gossamer.nn.equivariant.gaunt_product import gaunt_power
+
+
+class GauntManyBody(torch.nn.Module):
+    r"""Sum of powers of a feature, each with weights for the element, the channel and the degree.
+
+    .. math:: z^{l} = \sum_{\nu = 1}^{\nu_\max} W_\nu[\text{element}, l, \text{channel}] \; (F_x^\nu)^{l}
+
+    The term of one factor is x itself cut to ``L_out``. Each power is formed on one grid that is fine enough for all of
+    it; chained products that are cut in between would lose what a later factor brings down again.
+
+    Parameters
+    ----------
+    L_in, L_out : int
+        Degrees of the feature and of the result.
+    correlation : int
+        :math:`\nu_\max`, from 1 to 4.
+    channels, elements : int
+        Sizes of the weights, which start normal with variance 1 over the number of terms.
+    engine : str
+        As in :func:`gaunt_power`.
+
+    Notes
+    -----
+    O(nu^3 L^3) operations a channel, where all coupled paths of Clebsch-Gordan products take O(L^(3 nu)).
+
+    References
+    ----------
+    Luo, Chen, Krishnapriyan. Gaunt Tensor Products. ICLR 2024, arXiv 2401.10216.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gossamer.nn import GauntManyBody
+    >>> layer = GauntManyBody(3, 2, correlation=3, channels=8, elements=2)
+    >>> layer(torch.randn(5, 8, 16), torch.eye(2)[[0, 1, 1, 0, 1]]).shape
+    torch.Size([5, 8, 9])
+    """
+
+    def __init__(
+        self, L_in: int, L_out: int, correlation: int = 3, channels: int = 64, elements: int = 1, *, engine: str = "auto"
+    ) -> None:
+        super().__init__()
+        self.L_in, self.L_out = check_degree("L_in", L_in), check_degree("L_out", L_out)
+        self.correlation = check_int("correlation", correlation, low=1, high=4)
+        self.channels, self.engine = check_int("channels", channels, low=1), engine
+        self.elements = check_int("elements", elements, low=1)
+        shape = (self.correlation, self.elements, self.channels, self.L_out + 1)
+        self.weight = torch.nn.Parameter(torch.randn(shape) / self.correlation**0.5)
+
+    def forward(self, x: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
+        """(n, channels, (L_in + 1)^2) and elements (n, elements), one-hot, to (n, channels, (L_out + 1)^2)."""
+        if onehot.ndim != 2 or onehot.shape[1] != self.elements or len(onehot) != len(x):
+            raise ShapeError(f"onehot has shape {tuple(onehot.shape)}: expected ({len(x)}, {self.elements})")
+        if x.ndim != 3 or x.shape[1] != self.channels:
+            raise ShapeError(f"x has shape {tuple(x.shape)}: expected (n, {self.channels}, {(self.L_in + 1) ** 2})")
+        weights = torch.einsum("ne,vecl->vncl", onehot.to(self.weight.dtype), self.weight)
+        terms = [
+            spread_over_orders(weights[power - 1]) * gaunt_power(x, power, self.L_in, self._degree(power), self.engine)
+            for power in range(1, self.correlation + 1)
+        ]
+        size = (self.L_out + 1) ** 2
+        return sum(torch.nn.functional.pad(term, (0, size - term.shape[-1])) for term in terms)  # type: ignore[return-value]
+
+    def _degree(self, power: int) -> int:
+        return min(self.L_out, power * self.L_in)
+
+    def extra_repr(self) -> str:
+        """Degrees, number of factors and sizes."""
+        return (
+            f"{self.L_in} -> {self.L_out}, correlation={self.correlation}, channels={self.channels}, "
+            f"elements={self.elements}"
+        )

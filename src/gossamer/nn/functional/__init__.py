@@ -1,0 +1,7 @@
+"""Functions behind modules, for NumPy arrays and torch tensors."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    "gossamer.nn", attributes={"equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"]}
+)
