@@ -3,5 +3,9 @@
 from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
-    "gossamer.nn", attributes={"equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"]}
+    "gossamer.nn",
+    attributes={
+        "equivariant.gaunt_convolution": ["gaunt_convolve"],
+        "equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"],
+    },
 )
