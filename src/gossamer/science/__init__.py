@@ -1,8 +1,14 @@
-"""Scientific computing with structure: data and solvers for partial differential equations."""
+"""Scientific computing with structure: partial differential equations, and force fields of atoms."""
 
 from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    attributes={"pde.burgers": ["burgers", "burgers_fields"]},
+    attributes={
+        "forcefield.emt_clusters": ["emt_clusters"],
+        "forcefield.gaunt_mace": ["GauntMACE"],
+        "forcefield.structures": ["AtomBatch", "Structure", "batch_structures"],
+        "forcefield.training": ["ForceFieldResult", "atomic_energies", "force_field_errors", "train_force_field"],
+        "pde.burgers": ["burgers", "burgers_fields"],
+    },
 )

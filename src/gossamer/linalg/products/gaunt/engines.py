@@ -22,8 +22,7 @@ from gossamer.linalg.transforms.spherical.harmonics import check_coefficients, c
 Engine = Callable[[list[Operand], Degrees, int, int | None], np.ndarray]
 
 MAX_GRID_DEGREE = 3 * 64
-DENSE_UP_TO = 10  # beyond this total degree a table is slower by so much that measuring it would only cost time
-TORUS_FLOAT32_UP_TO = 40  # total degree: the back projection loses digits
+DENSE_UP_TO = 6  # L1 + L2 + L3; beyond it the grid takes fewer operations than the table, and need not be timed
 HYSTERESIS = 1.25
 
 
@@ -51,7 +50,7 @@ class GauntPlan:
     engine : str
         The choice.
     seconds : dict of str to float
-        Seconds a product of two functions, of every engine that was a candidate.
+        Seconds a product of two functions on one core, of every engine.
     """
 
     engine: str
@@ -97,26 +96,25 @@ def check_product(names: Sequence[str], arrays: Sequence, degrees: Degrees, engi
 
 
 @lru_cache(maxsize=512)
-def plan(degrees: Degrees, dtype: str) -> GauntPlan:
-    """Time the candidates once on 512 products; the sphere grid runs unless another is clearly faster.
+def plan(degrees: Degrees, dtype: str, every: bool = False) -> GauntPlan:
+    """Time the engines that could win, or every one, on 512 products; the sphere grid runs unless another is clearly faster.
 
     Without that preference two runs of a program could choose differently and round differently.
     """
+    small = degrees.bilinear and degrees.whole + degrees.out <= DENSE_UP_TO
+    candidates = ["sphere-grid", *(["dense"] if small else [])]
+    seconds = {name: _measured(degrees, dtype, name) for name in (ENGINES if every else candidates if small else ())}
+    fastest = min(candidates, key=lambda name: seconds[name]) if small else "sphere-grid"
+    clearly = small and seconds[fastest] * HYSTERESIS < seconds["sphere-grid"]
+    return GauntPlan(fastest if clearly else "sphere-grid", seconds)
+
+
+def _measured(degrees: Degrees, dtype: str, name: str) -> float:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((512, (L + 1) ** 2)).astype(dtype) for L in degrees.factors]
-    names = ["sphere-grid"]
-    if dtype != "float32" or degrees.whole + degrees.out <= TORUS_FLOAT32_UP_TO:
-        names.append("torus-grid")
-    if degrees.whole + degrees.out <= DENSE_UP_TO:
-        names += ["dense", "fourier"]
-    seconds = {}
-    for name in names:
-        taken = []
-        for _ in range(5):
-            start = time.perf_counter()
-            multiply(arrays, degrees, name, threads=1)
-            taken.append(time.perf_counter() - start)
-        seconds[name] = min(taken) / 512
-    fastest = min(seconds, key=lambda name: seconds[name])
-    clearly = seconds[fastest] * HYSTERESIS < seconds["sphere-grid"]
-    return GauntPlan(fastest if clearly else "sphere-grid", seconds)
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        multiply(arrays, degrees, name, threads=1)
+        taken.append(time.perf_counter() - start)
+    return min(taken) / 512
