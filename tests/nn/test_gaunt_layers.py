@@ -31,11 +31,21 @@ def rotation():
     return torch.from_numpy(Q * np.sign(np.linalg.det(Q)))
 
 
-EDGES = torch.nn.functional.normalize(torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), dim=1) * 2
+EDGES = (
+    torch.nn.functional.normalize(torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), dim=1) * 2
+)
 CASES = {
     "product": lambda: (GauntTensorProduct(2, 1, 2, 4), torch.randn(5, 4, 9), torch.randn(5, 4, 4)),
-    "product of degrees": lambda: (GauntTensorProduct(2, 1, 2, 4, "l"), torch.randn(5, 4, 9), torch.randn(5, 1, 4)),
-    "cross": lambda: (GauntTensorProduct(2, 1, 2, 4, with_cross=True), torch.randn(5, 4, 9), torch.randn(5, 4, 4)),
+    "product of degrees": lambda: (
+        GauntTensorProduct(2, 1, 2, 4, "l"),
+        torch.randn(5, 4, 9),
+        torch.randn(5, 1, 4),
+    ),
+    "cross": lambda: (
+        GauntTensorProduct(2, 1, 2, 4, with_cross=True),
+        torch.randn(5, 4, 9),
+        torch.randn(5, 4, 4),
+    ),
     "self mix": lambda: (GauntSelfMix(2, 4), torch.randn(5, 4, 9)),
     "self mix of two": lambda: (GauntSelfMix(2, 4, 3, 6, same=False), torch.randn(5, 4, 9)),
     "many-body": lambda: (GauntManyBody(2, 1, 3, 4, 2), torch.randn(5, 4, 9), torch.eye(2)[[0, 1, 1, 0, 1]]),
@@ -96,7 +106,9 @@ def test_the_cross_product_is_added_where_asked_for():
     layer = GauntTensorProduct(1, 1, 1, 2, weight="none", with_cross=True)
     x, y = torch.zeros(2, 2, 4), torch.zeros(2, 2, 4)
     x[..., 1:], y[..., 1:] = torch.randn(2, 2, 3), torch.randn(2, 2, 3)
-    assert torch.allclose(layer(x, y)[..., 1:], 0.5**0.5 * torch.linalg.cross(x[..., 1:], y[..., 1:]), atol=1e-6)
+    assert torch.allclose(
+        layer(x, y)[..., 1:], 0.5**0.5 * torch.linalg.cross(x[..., 1:], y[..., 1:]), atol=1e-6
+    )
     with pytest.raises(ArgumentError, match="with_cross"):
         GauntTensorProduct(1, 0, 1, 2, with_cross=True)
 
@@ -147,7 +159,9 @@ def test_layouts_of_e3nn_come_and_go():
         features, irreps = to_e3nn_irreps(x, normalization)
         assert irreps == "3x0e+3x1o+3x2e"
         assert torch.allclose(from_e3nn_irreps(features, irreps, normalization), x, atol=1e-6)
-    assert np.array_equal(from_e3nn_irreps(np.arange(8.0), "2x0e+2x1o", "integral"), [[0, 2, 3, 4], [1, 5, 6, 7]])
+    assert np.array_equal(
+        from_e3nn_irreps(np.arange(8.0), "2x0e+2x1o", "integral"), [[0, 2, 3, 4], [1, 5, 6, 7]]
+    )
     with pytest.raises(ArgumentError, match=r"2x0e\+2x1o"):
         from_e3nn_irreps(np.zeros(8), "2x0e+2x1e")
     with pytest.raises(ArgumentError, match="banana"):

@@ -28,7 +28,9 @@ def test_engines_agree_with_quadrature(L):
     nodes, weights = np.polynomial.legendre.leggauss(2 * L + 3)
     phi = 2 * np.pi * np.arange(4 * L + 7) / (4 * L + 7)
     s = np.sqrt(1 - nodes**2)[:, None]
-    points = np.stack(np.broadcast_arrays(s * np.sin(phi), nodes[:, None], s * np.cos(phi)), -1).reshape(-1, 3)
+    points = np.stack(np.broadcast_arrays(s * np.sin(phi), nodes[:, None], s * np.cos(phi)), -1).reshape(
+        -1, 3
+    )
     Y = spherical_harmonics(points, L)
     expected = ((x @ Y.T) * (y @ Y.T) * np.repeat(weights, len(phi)) * 2 * np.pi / len(phi)) @ Y
     for engine in ENGINES if L <= 10 else ENGINES[:3]:
@@ -127,7 +129,7 @@ def test_degrees_beyond_the_product_are_zero_with_a_warning():
 
 def test_bad_input_is_named():
     x = np.zeros((3, 16))
-    with pytest.raises(ShapeError, match="x has shape.*expected 9"):
+    with pytest.raises(ShapeError, match=r"x has shape.*expected 9"):
         gaunt_product(x, x, 2, 3)
     with pytest.raises(ValueError, match="expected 25"):
         gaunt_product(x, x, 3, 4)
@@ -177,6 +179,8 @@ def test_convolution_turns_with_its_edges():
 
 def test_an_edge_without_direction_is_refused():
     with pytest.raises(ValueError, match="edge_vec is zero at 1"):
-        gaunt_convolve(torch.ones(2, 1, 4), torch.ones(2, 1, 2), torch.tensor([[1.0, 0, 0], [0, 0, 0]]), 1, 1, 1)
+        gaunt_convolve(
+            torch.ones(2, 1, 4), torch.ones(2, 1, 2), torch.tensor([[1.0, 0, 0], [0, 0, 0]]), 1, 1, 1
+        )
     with pytest.raises(ShapeError, match="filters"):
         gaunt_convolve(torch.ones(2, 1, 4), torch.ones(2, 1, 3), torch.ones(2, 3), 1, 1, 1)

@@ -24,13 +24,17 @@ def molecule(seed=0, n=7):
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid([0, 2.4], [0, 2.4], [0, 2.4]), -1).reshape(-1, 3)[:n]
     numbers = rng.choice(ELEMENTS, n)
-    return Structure(numbers, grid + rng.normal(size=(n, 3)) * 0.2, float(rng.normal()), rng.normal(size=(n, 3)))
+    return Structure(
+        numbers, grid + rng.normal(size=(n, 3)) * 0.2, float(rng.normal()), rng.normal(size=(n, 3))
+    )
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return GauntMACE(ELEMENTS, channels=4, max_ell=2, hidden_degree=1, energies=[1.0, -2.0], mean_neighbours=5).double()
+    return GauntMACE(
+        ELEMENTS, channels=4, max_ell=2, hidden_degree=1, energies=[1.0, -2.0], mean_neighbours=5
+    ).double()
 
 
 def predict(model, structures):
@@ -58,7 +62,9 @@ def test_forces_are_the_slope_of_the_energy(model):
     for atom, axis in ((0, 0), (3, 1), (6, 2)):
         step = np.zeros((7, 3))
         step[atom, axis] = h
-        up, down = (predict(model, [dataclasses.replace(s, positions=s.positions + d)])[0] for d in (step, -step))
+        up, down = (
+            predict(model, [dataclasses.replace(s, positions=s.positions + d)])[0] for d in (step, -step)
+        )
         assert abs(float((down - up)[0]) / (2 * h) - float(forces[atom, axis])) < 1e-7
 
 
@@ -111,7 +117,10 @@ def test_training_fits_a_pair_potential_and_repeats():
 
 
 def test_atomic_energies_explain_sums():
-    structures = [Structure(np.array(z), np.zeros((len(z), 3)), 2.0 * z.count(13) - z.count(29)) for z in ([13, 13], [13, 29])]
+    structures = [
+        Structure(np.array(z), np.zeros((len(z), 3)), 2.0 * z.count(13) - z.count(29))
+        for z in ([13, 13], [13, 29])
+    ]
     assert np.allclose(atomic_energies(structures, ELEMENTS), [2, -1])
 
 

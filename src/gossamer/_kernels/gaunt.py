@@ -25,7 +25,9 @@ class Operand:
     def check(self, name: str, width: int, dtype: np.dtype, rows: int) -> np.ndarray:
         """The rows, ready for native code."""
         if self.data.ndim != 2 or self.data.shape[1] != width or self.data.dtype != dtype:
-            raise ShapeError(f"{name} is {self.data.dtype} of shape {self.data.shape}: expected {dtype} (rows, {width})")
+            raise ShapeError(
+                f"{name} is {self.data.dtype} of shape {self.data.shape}: expected {dtype} (rows, {width})"
+            )
         period = len(self.data) * self.repeats
         if self.repeats < 1 or (rows and (not period or rows % period)):
             raise ShapeError(
@@ -38,7 +40,7 @@ class GridProgram:
     """Products of powers on one grid; all tables are of one dtype, float32 or float64.
 
     ``tables``: for each factor (terms, pairs), polar functions at the northern nodes in the order (m, l >= m).
-    ``out_table``: the same for the result, with weights. ``cosine``, ``sine``: (m, quarter), m up to the largest degree.
+    ``out_table``: the same for the result, weighted. ``cosine``, ``sine``: (m, quarter), m up to the largest degree.
     """
 
     def __init__(
@@ -80,7 +82,16 @@ class GridProgram:
         run = getattr(_native.gaunt, f"grid_{dtype.name}")
         if rows:
             repeats = [operand.repeats for operand in operands]
-            run(arrays, repeats, list(powers), self.tables, self.out_table, *self.waves, out, get_threads(threads))
+            run(
+                arrays,
+                repeats,
+                list(powers),
+                self.tables,
+                self.out_table,
+                *self.waves,
+                out,
+                get_threads(threads),
+            )
         return out
 
 
@@ -173,8 +184,8 @@ class BilinearProgram:
 class AlignedProgram:
     """Convolutions of functions of degree L with filters about a direction, cut to ``degree``.
 
-    ``table`` and ``out_table`` as in :class:`GridProgram`, ``filter_table`` (filter degree + 1, pairs), ``exchange`` the
-    change of axes for all degrees up to the larger one.
+    ``table`` and ``out_table`` as in :class:`GridProgram`, ``filter_table`` (filter degree + 1, pairs), ``exchange``
+    the change of axes for all degrees up to the larger one.
     """
 
     def __init__(
@@ -200,7 +211,9 @@ class AlignedProgram:
         self.tables = ready(table), ready(filter_table), ready(out_table)
         self.exchange = exchange.arrays
 
-    def run(self, x: np.ndarray, filters: np.ndarray, turns: np.ndarray, threads: int | None = None) -> np.ndarray:
+    def run(
+        self, x: np.ndarray, filters: np.ndarray, turns: np.ndarray, threads: int | None = None
+    ) -> np.ndarray:
         """Rows x (edges * channels, ...) with filters (edges * channels, ...) and turns (edges, 4)."""
         rows, dtype = len(x), self.tables[0].dtype
         expect_array("x", x, dtype, (rows, (self.L + 1) ** 2))
@@ -213,7 +226,16 @@ class AlignedProgram:
             raise ShapeError(f"turns has {len(turns)} rows: expected a divisor of the {rows} rows of x")
         run = getattr(_native.gaunt, f"aligned_{dtype.name}")
         channels = rows // len(turns)
-        run(ready(x), ready(filters), ready(turns), channels, *self.tables, *self.exchange, out, get_threads(threads))
+        run(
+            ready(x),
+            ready(filters),
+            ready(turns),
+            channels,
+            *self.tables,
+            *self.exchange,
+            out,
+            get_threads(threads),
+        )
         return out
 
 

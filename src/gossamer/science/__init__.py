@@ -8,7 +8,12 @@ __getattr__, __dir__, __all__ = attach(
         "forcefield.emt_clusters": ["emt_clusters"],
         "forcefield.gaunt_mace": ["GauntMACE"],
         "forcefield.structures": ["AtomBatch", "Structure", "batch_structures"],
-        "forcefield.training": ["ForceFieldResult", "atomic_energies", "force_field_errors", "train_force_field"],
+        "forcefield.training": [
+            "ForceFieldResult",
+            "atomic_energies",
+            "force_field_errors",
+            "train_force_field",
+        ],
         "pde.burgers": ["burgers", "burgers_fields"],
     },
 )

@@ -19,8 +19,9 @@ NORMALIZATIONS = ("component", "norm", "integral")
 def from_e3nn_irreps(x: Array, irreps: Any, normalization: str = "component") -> Array:
     r"""Features of e3nn as coefficients of functions on the sphere.
 
-    A feature x in e3nn's basis stands for the function :math:`\sum_{lm} x_{lm} \tilde Y_{lm}`, where :math:`\tilde Y` is
-    :math:`\sqrt{4 \pi} \, Y` in its normalisation ``"component"``, :math:`\sqrt{4 \pi / (2 l + 1)} \, Y` in ``"norm"``
+    A feature x in e3nn's basis stands for the function :math:`\sum_{lm} x_{lm} \tilde Y_{lm}`, where
+    :math:`\tilde Y` is :math:`\sqrt{4 \pi} \, Y` in its normalisation ``"component"``,
+    :math:`\sqrt{4 \pi / (2 l + 1)} \, Y` in ``"norm"``
     and Y itself in ``"integral"``; coefficients of Y are returned.
 
     Parameters
@@ -71,11 +72,13 @@ def to_e3nn_irreps(x: Array, normalization: str = "component") -> tuple[Array, s
         Of the result.
     """
     L = math.isqrt(x.shape[-1]) - 1
-    if x.ndim < 2 or (L + 1) ** 2 != x.shape[-1]:
+    if x.ndim < 2 or x.shape[-1] != (L + 1) ** 2:
         raise ShapeError(f"x has shape {tuple(x.shape)}: expected (..., channels, (L + 1)^2)")
     channels = x.shape[-2]
     x = x / _factors(check_degree("L", L), normalization, x)
-    parts = [x[..., l * l : (l + 1) ** 2].reshape(*x.shape[:-2], channels * (2 * l + 1)) for l in range(L + 1)]
+    parts = [
+        x[..., l * l : (l + 1) ** 2].reshape(*x.shape[:-2], channels * (2 * l + 1)) for l in range(L + 1)
+    ]
     irreps = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(L + 1))
     return namespace(x).concat(parts, axis=-1), irreps
 
@@ -86,7 +89,9 @@ def parse_irreps(irreps: Any) -> list[tuple[int, int, int]]:
     for part in str(irreps).split("+"):
         match = re.fullmatch(r"\s*(?:(\d+)\s*x\s*)?(\d+)([eo])\s*", part)
         if match is None:
-            raise ArgumentError(f"irreps={str(irreps)!r}: expected parts such as 16x1o, found {part.strip()!r}")
+            raise ArgumentError(
+                f"irreps={str(irreps)!r}: expected parts such as 16x1o, found {part.strip()!r}"
+            )
         multiplicity = check_int("multiplicity", int(match[1] or 1), low=0)
         parts.append((multiplicity, check_degree("l", int(match[2])), 1 if match[3] == "e" else -1))
     return parts
@@ -97,7 +102,9 @@ def _channels(irreps: Any) -> tuple[int, int]:
     channels = parts[0][0]
     if channels < 1 or parts != [(channels, l, (-1) ** l) for l in range(len(parts))]:
         wanted = "+".join(f"{channels}x{l}{'eo'[l % 2]}" for l in range(len(parts)))
-        raise ArgumentError(f"irreps={str(irreps)!r}: expected all degrees with one multiplicity, such as {wanted!r}")
+        raise ArgumentError(
+            f"irreps={str(irreps)!r}: expected all degrees with one multiplicity, such as {wanted!r}"
+        )
     return channels, len(parts) - 1
 
 

@@ -43,7 +43,7 @@ class _FullProduct(torch.nn.Module):
     def __init__(self, first: list[Part], second: list[Part], normalization: str) -> None:
         super().__init__()
         self.first, self.second = first, second
-        paths = []
+        paths: list[tuple[int, int, int, int, int, int, float]] = []
         for i, (mul1, l1, p1) in enumerate(first):
             for j, (mul2, l2, p2) in enumerate(second):
                 for l3 in range(abs(l1 - l2), l1 + l2 + 1, 2):
@@ -72,7 +72,9 @@ class _FullProduct(torch.nn.Module):
         return f"{self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out}"
 
 
-def as_e3nn_module(irreps_in1: Any, irreps_in2: Any, irrep_normalization: str = "component") -> torch.nn.Module:
+def as_e3nn_module(
+    irreps_in1: Any, irreps_in2: Any, irrep_normalization: str = "component"
+) -> torch.nn.Module:
     """Build a module that returns what ``e3nn.o3.FullTensorProduct`` returns on its paths with an even sum of degrees.
 
     Drop-in where these paths suffice: the same layout and order, and path by path the same numbers. Its attribute
@@ -96,7 +98,9 @@ def as_e3nn_module(irreps_in1: Any, irreps_in2: Any, irrep_normalization: str = 
     >>> as_e3nn_module("2x0e + 1x1o", "1x1o").irreps_out
     '1x0e+2x1o+1x2e'
     """
-    return _FullProduct(_merged(parse_irreps(irreps_in1)), _merged(parse_irreps(irreps_in2)), irrep_normalization)
+    return _FullProduct(
+        _merged(parse_irreps(irreps_in1)), _merged(parse_irreps(irreps_in2)), irrep_normalization
+    )
 
 
 def _merged(parts: list[Part]) -> list[Part]:
@@ -117,7 +121,9 @@ def _format(parts: list[Part]) -> str:
 def _split(name: str, x: torch.Tensor, parts: list[Part]) -> list[torch.Tensor]:
     sizes = [multiplicity * (2 * l + 1) for multiplicity, l, _ in parts]
     if x.shape[-1] != sum(sizes):
-        raise ShapeError(f"{name} has shape {tuple(x.shape)}: expected {sum(sizes)} in the last place, {_format(parts)}")
+        raise ShapeError(
+            f"{name} has shape {tuple(x.shape)}: expected {sum(sizes)} in the last place, {_format(parts)}"
+        )
     return [
         piece.reshape(*x.shape[:-1], multiplicity, 2 * l + 1)
         for piece, (multiplicity, l, _) in zip(x.split(sizes, -1), parts)

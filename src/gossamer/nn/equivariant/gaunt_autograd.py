@@ -12,7 +12,10 @@ from gossamer.linalg.products.gaunt.factors import Degrees
 
 
 class GauntFunction(torch.autograd.Function):
-    r"""Project :math:`\prod_i F_i^{p_i}`; the slope in :math:`x_i` projects :math:`p_i F_i^{p_i - 1} \prod_{j \ne i} F_j^{p_j} F_g`."""
+    r"""Project :math:`\prod_i F_i^{p_i}`.
+
+    The slope in :math:`x_i` projects :math:`p_i F_i^{p_i - 1} \prod_{j \ne i} F_j^{p_j} F_g`, g that of the result.
+    """
 
     @staticmethod
     def forward(ctx: Any, degrees: Degrees, engine: str, *tensors: torch.Tensor) -> torch.Tensor:
@@ -33,7 +36,9 @@ class GauntFunction(torch.autograd.Function):
             powers = [p - (j == i) for j, p in enumerate(degrees.powers)]
             kept = [j for j, p in enumerate(powers) if p]
             of_slope = Degrees(
-                (*(degrees.factors[j] for j in kept), degrees.out), (*(powers[j] for j in kept), 1), degrees.factors[i]
+                (*(degrees.factors[j] for j in kept), degrees.out),
+                (*(powers[j] for j in kept), 1),
+                degrees.factors[i],
             )
             slope = GauntFunction.apply(of_slope, ctx.engine, *(tensors[j] for j in kept), grad)
             slopes.append((slope * degrees.powers[i]).sum_to_size(tensor.shape))

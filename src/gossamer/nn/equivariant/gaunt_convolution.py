@@ -11,7 +11,11 @@ from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.linalg.products.gaunt.aligned import aligned_product
-from gossamer.linalg.transforms.spherical.harmonics import check_coefficients, check_degree, spherical_harmonics
+from gossamer.linalg.transforms.spherical.harmonics import (
+    check_coefficients,
+    check_degree,
+    spherical_harmonics,
+)
 from gossamer.nn.equivariant.degree_weights import order_degrees, output_scales, spread_over_orders
 from gossamer.nn.equivariant.gaunt_product import gaunt_product
 from gossamer.nn.equivariant.radial import RadialMLP
@@ -115,6 +119,8 @@ class GauntConvolution(torch.nn.Module):
     torch.Size([20, 8, 16])
     """
 
+    scale: torch.Tensor
+
     def __init__(
         self,
         L_in: int,
@@ -126,8 +132,15 @@ class GauntConvolution(torch.nn.Module):
         method: str = "rotate",
     ) -> None:
         super().__init__()
-        self.degrees = (check_degree("L_in", L_in), check_degree("L_filter", L_filter), check_degree("L_out", L_out))
-        self.channels, self.method = check_int("channels", channels, low=1), check_choice("method", method, METHODS)
+        self.degrees = (
+            check_degree("L_in", L_in),
+            check_degree("L_filter", L_filter),
+            check_degree("L_out", L_out),
+        )
+        self.channels, self.method = (
+            check_int("channels", channels, low=1),
+            check_choice("method", method, METHODS),
+        )
         self.radial = RadialMLP(channels * (L_filter + 1)) if radial is None else radial
         self.register_buffer("scale", math.sqrt(4 * math.pi) * torch.tensor(output_scales(*self.degrees)))
 
@@ -137,7 +150,9 @@ class GauntConvolution(torch.nn.Module):
             raise ShapeError(f"edge_vec has shape {tuple(edge_vec.shape)}: expected (edges, 3)")
         lengths = torch.linalg.vector_norm(edge_vec, dim=-1)
         filters = self.radial(lengths).reshape(len(edge_vec), self.channels, self.degrees[1] + 1)
-        return gaunt_convolve(x, filters, edge_vec, *self.degrees, self.method) * spread_over_orders(self.scale)
+        return gaunt_convolve(x, filters, edge_vec, *self.degrees, self.method) * spread_over_orders(
+            self.scale
+        )
 
     def extra_repr(self) -> str:
         """Degrees, channels and method."""

@@ -48,7 +48,14 @@ class GauntManyBody(torch.nn.Module):
     """
 
     def __init__(
-        self, L_in: int, L_out: int, correlation: int = 3, channels: int = 64, elements: int = 1, *, engine: str = "auto"
+        self,
+        L_in: int,
+        L_out: int,
+        correlation: int = 3,
+        channels: int = 64,
+        elements: int = 1,
+        *,
+        engine: str = "auto",
     ) -> None:
         super().__init__()
         self.L_in, self.L_out = check_degree("L_in", L_in), check_degree("L_out", L_out)
@@ -63,17 +70,16 @@ class GauntManyBody(torch.nn.Module):
         if onehot.ndim != 2 or onehot.shape[1] != self.elements or len(onehot) != len(x):
             raise ShapeError(f"onehot has shape {tuple(onehot.shape)}: expected ({len(x)}, {self.elements})")
         if x.ndim != 3 or x.shape[1] != self.channels:
-            raise ShapeError(f"x has shape {tuple(x.shape)}: expected (n, {self.channels}, {(self.L_in + 1) ** 2})")
+            raise ShapeError(
+                f"x has shape {tuple(x.shape)}: expected (n, {self.channels}, {(self.L_in + 1) ** 2})"
+            )
         weights = torch.einsum("ne,vecl->vncl", onehot.to(self.weight.dtype), self.weight)
-        terms = [
-            spread_over_orders(weights[power - 1]) * gaunt_power(x, power, self.L_in, self._degree(power), self.engine)
-            for power in range(1, self.correlation + 1)
-        ]
-        size = (self.L_out + 1) ** 2
-        return sum(torch.nn.functional.pad(term, (0, size - term.shape[-1])) for term in terms)  # type: ignore[return-value]
-
-    def _degree(self, power: int) -> int:
-        return min(self.L_out, power * self.L_in)
+        total = x.new_zeros(*x.shape[:2], (self.L_out + 1) ** 2)
+        for power, weight in enumerate(weights, 1):
+            L = min(self.L_out, power * self.L_in)  # the degree of a power is limited too
+            term = spread_over_orders(weight[..., : L + 1]) * gaunt_power(x, power, self.L_in, L, self.engine)
+            total = total + torch.nn.functional.pad(term, (0, total.shape[-1] - term.shape[-1]))
+        return total
 
     def extra_repr(self) -> str:
         """Degrees, number of factors and sizes."""

@@ -16,9 +16,7 @@ from gossamer.linalg.products.gaunt.factors import Degrees
 from gossamer.linalg.transforms.spherical.harmonics import check_degree
 
 
-def gaunt_product(
-    x: Array, y: Array, L1: int, L2: int, L3: int | None = None, engine: str = "auto"
-) -> Array:
+def gaunt_product(x: Array, y: Array, L1: int, L2: int, L3: int | None = None, engine: str = "auto") -> Array:
     r"""Multiply two functions on the sphere by their spherical-harmonic coefficients.
 
     .. math:: z_{l_3 m_3} = \sum_{l_1 m_1} \sum_{l_2 m_2} G_{l_1 m_1, l_2 m_2, l_3 m_3} \, x_{l_1 m_1} y_{l_2 m_2}
@@ -86,8 +84,8 @@ def gaunt_product(
 def gaunt_power(x: Array, power: int, L: int, L_out: int, engine: str = "auto") -> Array:
     r"""Coefficients of :math:`F_x^\nu`, cut to a degree: the many-body product of a feature with itself.
 
-    Computed on one grid that is fine enough for :math:`\nu L + L_\text{out}`, or in Fourier space; nothing is cut on the
-    way. Differentiable to any order.
+    Computed on one grid that is fine enough for :math:`\nu L + L_\text{out}`, or in Fourier space; nothing is cut
+    on the way. Differentiable to any order.
 
     Parameters
     ----------
@@ -152,4 +150,3 @@ def tensor_product(tensors: Sequence[Any], degrees: Degrees, engine: str) -> Any
         raise UnsupportedError(f"the tensors are {dtype}: expected real floating point")
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     return GauntFunction.apply(degrees, engine, *(tensor.to(wide) for tensor in tensors)).to(dtype)
-

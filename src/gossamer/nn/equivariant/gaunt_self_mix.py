@@ -35,6 +35,8 @@ class GauntSelfMix(torch.nn.Module):
     Luo, Chen, Krishnapriyan. Gaunt Tensor Products. ICLR 2024, arXiv 2401.10216.
     """
 
+    scale: torch.Tensor
+
     def __init__(
         self,
         L: int,

@@ -35,8 +35,8 @@ class GauntTensorProduct(torch.nn.Module):
         Weights are parameters. If false, :meth:`forward` takes ``weights`` (..., ``weight_numel``), for example from a
         network that sees the distance; they multiply the starting values.
     with_cross : bool
-        Add the path 1 x 1 -> 1 by the cross product, with a weight that starts at the square root of 1/2. Parity is then
-        broken, as the result of this path is a pseudovector.
+        Add the path 1 x 1 -> 1 by the cross product, with a weight that starts at the square root of 1/2. Parity is
+        then broken, as the result of this path is a pseudovector.
     engine : str
         As in :func:`gaunt_product`.
 
@@ -57,6 +57,10 @@ class GauntTensorProduct(torch.nn.Module):
     >>> product(torch.randn(10, 16, 16), torch.randn(10, 16, 16)).shape
     torch.Size([10, 16, 16])
     """
+
+    weight1: torch.Tensor
+    weight2: torch.Tensor
+    weight3: torch.Tensor
 
     def __init__(
         self,
@@ -79,7 +83,11 @@ class GauntTensorProduct(torch.nn.Module):
         self.with_cross = bool(with_cross)
         rows = {"none": 0, "l": 1, "l-channel": self.channels}[self.weight]
         self.weight_numel = 0 if self.shared else rows * sum(L + 1 for L in self.degrees)
-        start = [torch.ones(rows, L1 + 1), torch.ones(rows, L2 + 1), torch.tensor(output_scales(L1, L2, L3)).repeat(rows, 1)]
+        start = [
+            torch.ones(rows, L1 + 1),
+            torch.ones(rows, L2 + 1),
+            torch.tensor(output_scales(L1, L2, L3)).repeat(rows, 1),
+        ]
         if rows:
             for name, values in zip(("weight1", "weight2", "weight3"), start):
                 if self.shared:
@@ -90,9 +98,11 @@ class GauntTensorProduct(torch.nn.Module):
             self.cross_weight = torch.nn.Parameter(torch.full((self.channels,), 0.5**0.5))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Product (..., channels, (L3 + 1)^2) of x (..., channels, (L1 + 1)^2) and y (..., channels or 1, (L2 + 1)^2)."""
+        """(..., channels, (L3 + 1)^2) of x (..., channels, (L1 + 1)^2) and y (..., channels or 1, (L2 + 1)^2)."""
         if x.ndim < 2 or x.shape[-2] != self.channels:
-            raise ShapeError(f"x has shape {tuple(x.shape)}: expected (..., {self.channels}, {(self.degrees[0] + 1) ** 2})")
+            raise ShapeError(
+                f"x has shape {tuple(x.shape)}: expected (..., {self.channels}, {(self.degrees[0] + 1) ** 2})"
+            )
         plain_x, plain_y = x, y
         scales = self._scales(weights)
         if scales:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -11,9 +12,10 @@ from gossamer._core.checks import check_float, check_int
 
 
 class BesselBasis(torch.nn.Module):
-    r"""Radial functions :math:`\sqrt{2 / r_c} \, \sin(n \pi r / r_c) / r`, times a polynomial that ends smoothly at r_c.
+    r"""Radial functions :math:`\sqrt{2 / r_c} \, \sin(n \pi r / r_c) / r`, times a polynomial that ends at r_c.
 
-    .. math:: 1 - \tfrac{(p + 1)(p + 2)}{2} d^p + p (p + 2) d^{p + 1} - \tfrac{p (p + 1)}{2} d^{p + 2}, \quad d = r / r_c
+    .. math:: 1 - \tfrac{(p + 1)(p + 2)}{2} d^p + p (p + 2) d^{p + 1} - \tfrac{p (p + 1)}{2} d^{p + 2},
+              \quad d = r / r_c
 
     has p - 1 continuous derivatives at the cutoff, and is 0 beyond it.
 
@@ -31,18 +33,23 @@ class BesselBasis(torch.nn.Module):
     Gasteiger, Groß, Günnemann. Directional Message Passing for Molecular Graphs. ICLR 2020, arXiv 2003.03123.
     """
 
+    order: torch.Tensor
+
     def __init__(self, count: int = 8, r_max: float = 5.0, p: int = 5) -> None:
         super().__init__()
         self.count, self.p = check_int("count", count, low=1), check_int("p", p, low=2)
         self.r_max = check_float("r_max", r_max, low=0, closed="neither")
-        self.register_buffer("frequency", torch.arange(1, count + 1) * (math.pi / self.r_max))
+        self.register_buffer("order", torch.arange(1, count + 1))
 
     def forward(self, lengths: torch.Tensor) -> torch.Tensor:
         """(edges,) to (edges, count)."""
         d, p = lengths / self.r_max, self.p
-        envelope = 1 - (p + 1) * (p + 2) / 2 * d**p + p * (p + 2) * d ** (p + 1) - p * (p + 1) / 2 * d ** (p + 2)
+        envelope = (
+            1 - (p + 1) * (p + 2) / 2 * d**p + p * (p + 2) * d ** (p + 1) - p * (p + 1) / 2 * d ** (p + 2)
+        )
         envelope = torch.where(d < 1, envelope, 0)
-        waves = torch.sin(lengths[:, None] * self.frequency) * math.sqrt(2 / self.r_max)
+        phase = (lengths * (math.pi / self.r_max))[:, None]
+        waves = torch.sin(phase * self.order) * math.sqrt(2 / self.r_max)
         return waves * (envelope / lengths)[:, None]
 
 
@@ -66,10 +73,10 @@ class RadialMLP(torch.nn.Module):
         self.basis = BesselBasis(count, r_max, p)
         widths = [count, *hidden, check_int("outputs", outputs, low=1)]
         self.layers = torch.nn.ModuleList(
-            torch.nn.Linear(a, b, bias=False) for a, b in zip(widths[:-1], widths[1:])
+            torch.nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(widths)
         )
-        for layer in self.layers:
-            torch.nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+        for weight in self.parameters():
+            torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
 
     def forward(self, lengths: torch.Tensor) -> torch.Tensor:
         """(edges,) to (edges, outputs)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,15 @@ from gossamer._core.lazy import require
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.science.forcefield.structures import Structure
 
-NUMBERS = {"Al": 13, "Ni": 28, "Cu": 29, "Pd": 46, "Ag": 47, "Pt": 78, "Au": 79}  # what the theory has parameters for
+NUMBERS = {
+    "Al": 13,
+    "Ni": 28,
+    "Cu": 29,
+    "Pd": 46,
+    "Ag": 47,
+    "Pt": 78,
+    "Au": 79,
+}  # what the theory has parameters for
 
 
 def emt_clusters(
@@ -59,7 +68,10 @@ def emt_clusters(
     strange = [name for name in elements if name not in NUMBERS]
     if strange or not len(elements):
         raise ArgumentError(f"elements={list(elements)}: expected some of {', '.join(NUMBERS)}")
-    langevin, velocities = require("ase.md.langevin", "bench"), require("ase.md.velocitydistribution", "bench")
+    langevin, velocities = (
+        require("ase.md.langevin", "bench"),
+        require("ase.md.velocitydistribution", "bench"),
+    )
     fs, calculator = require("ase.units", "bench").fs, require("ase.calculators.emt", "bench").EMT
     found: list[Structure] = []
     while len(found) < count:
@@ -83,12 +95,16 @@ def emt_clusters(
     return found
 
 
-def _cluster(rng: np.random.Generator, elements: Sequence[str], size: int):
+def _cluster(rng: np.random.Generator, elements: Sequence[str], size: int) -> Any:
     Atoms = require("ase", "bench").Atoms
     corners = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    sites = np.concatenate([corners + shift for shift in ([0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0])])
+    sites = np.concatenate(
+        [corners + shift for shift in ([0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0])]
+    )
     nearest = np.argsort(np.linalg.norm(sites - rng.random(3), axis=1))[:size]
-    return Atoms([elements[i] for i in rng.integers(len(elements), size=size)], positions=4.0 * sites[nearest])
+    return Atoms(
+        [elements[i] for i in rng.integers(len(elements), size=size)], positions=4.0 * sites[nearest]
+    )
 
 
 class _Legacy:
@@ -97,8 +113,8 @@ class _Legacy:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def standard_normal(self, size):
+    def standard_normal(self, size: Any) -> np.ndarray:
         return self._rng.standard_normal(size)
 
-    def normal(self, *args, **options):
+    def normal(self, *args: Any, **options: Any) -> Any:
         return self._rng.normal(*args, **options)

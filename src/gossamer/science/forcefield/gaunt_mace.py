@@ -20,9 +20,9 @@ ManyBody = Callable[[int, int, int, int, int], torch.nn.Module]
 class GauntMACE(torch.nn.Module):
     r"""Force field of the MACE family whose tensor products are Gaunt products.
 
-    In every interaction messages :math:`h_j \otimes R(r_{ij}) Y(\hat r_{ij})` are summed to atomic densities A, which are
-    raised to powers up to ``correlation``, weighted for each element, channel and degree, and mixed; the energy of an
-    atom is read from the invariant features of every interaction. Forces are derivatives: they conserve energy, and the
+    In every interaction messages :math:`h_j \otimes R(r_{ij}) Y(\hat r_{ij})` are summed to atomic densities A, which
+    are raised to powers up to ``correlation``, weighted for each element, channel and degree, and mixed; the energy
+    of an atom is read from the invariant features of every interaction. Forces are derivatives: they conserve energy, and the
     energy does not change under translations, rotations, reflections and permutations of like atoms.
 
     Parameters
@@ -52,7 +52,7 @@ class GauntMACE(torch.nn.Module):
     edge_chunk : int, optional
         Form the messages of so many edges at a time.
     many_body : callable, optional
-        Makes the many-body layer from (L_in, L_out, correlation, channels, elements); :class:`GauntManyBody` by default.
+        Makes the layer of powers from (L_in, L_out, correlation, channels, elements), by default :class:`GauntManyBody`.
 
     References
     ----------
@@ -69,6 +69,9 @@ class GauntMACE(torch.nn.Module):
     >>> energy.shape, forces.shape
     (torch.Size([1]), torch.Size([3, 3]))
     """
+
+    energies: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(
         self,
@@ -103,12 +106,14 @@ class GauntMACE(torch.nn.Module):
         count = check_int("interactions", interactions, low=1)
         for i in range(count):
             last = i == count - 1
+            degrees = (0 if i == 0 else hidden_degree, max_ell, 0 if last else hidden_degree)
+            radial = RadialMLP(channels * (max_ell + 1), (64, 64), radials, self.r_max, p)
+            powers = (many_body or GauntManyBody)(*degrees[1:], correlation, channels, len(self.elements))
             self.interactions.append(
-                _Interaction(0 if i == 0 else hidden_degree, max_ell, 0 if last else hidden_degree, correlation, channels,
-                             len(self.elements), RadialMLP(channels * (max_ell + 1), (64, 64), radials, self.r_max, p),
-                             check_float("mean_neighbours", mean_neighbours, low=0, closed="neither"),
-                             edge_chunk, many_body or GauntManyBody)
-            )  # fmt: skip
+                _Interaction(
+                    degrees, channels, len(self.elements), radial, powers, mean_neighbours, edge_chunk
+                )
+            )
             self.readouts.append(
                 torch.nn.Sequential(torch.nn.Linear(channels, 16), torch.nn.SiLU(), torch.nn.Linear(16, 1))
                 if last
@@ -127,7 +132,7 @@ class GauntMACE(torch.nn.Module):
         return own.new_zeros(len(batch.sizes)).index_add(0, batch.graph, own)
 
     def energy_and_forces(self, batch: AtomBatch, train: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """Energies (structures,) in eV and forces (atoms, 3) in eV/Å; with ``train`` both can be differentiated again."""
+        """Energies (structures,) in eV and forces (atoms, 3) in eV/Å; ``train``: to be differentiated again."""
         with torch.enable_grad():
             positions = batch.positions.detach().requires_grad_()
             energy = self(batch, positions)
@@ -139,15 +144,23 @@ class _Interaction(torch.nn.Module):
     """One round of messages, powers of what arrives, and a linear map of what was there."""
 
     def __init__(
-        self, L_in: int, L: int, L_out: int, correlation: int, channels: int, elements: int, radial: RadialMLP,
-        mean_neighbours: float, edge_chunk: int | None, many_body: ManyBody,
-    ) -> None:  # fmt: skip
+        self,
+        degrees: tuple[int, int, int],
+        channels: int,
+        elements: int,
+        radial: RadialMLP,
+        many_body: torch.nn.Module,
+        mean_neighbours: float,
+        edge_chunk: int | None,
+    ) -> None:
         super().__init__()
-        self.mean_neighbours, self.edge_chunk = mean_neighbours, edge_chunk
+        L_in, L, L_out = degrees
+        self.mean_neighbours = check_float("mean_neighbours", mean_neighbours, low=0, closed="neither")
+        self.edge_chunk = edge_chunk
         self.before = DegreeLinear(L_in, channels, channels)
         self.convolution = GauntConvolution(L_in, L, L, channels, radial)
         self.density = DegreeLinear(L, channels, channels)
-        self.many_body = many_body(L, L_out, correlation, channels, elements)
+        self.many_body = many_body
         self.after = DegreeLinear(L_out, channels, channels)
         self.kept = min(L_in, L_out)
         self.skip = DegreeLinear(self.kept, channels, channels)

@@ -126,8 +126,12 @@ def batch_structures(
     return AtomBatch(
         positions=real(np.concatenate([s.positions for s in structures])),
         onehot=real(numbers[:, None] == known),
-        senders=torch.from_numpy(np.concatenate([i + start for (i, _), start in zip(pairs, starts)]).astype(np.int64)),
-        receivers=torch.from_numpy(np.concatenate([j + start for (_, j), start in zip(pairs, starts)]).astype(np.int64)),
+        senders=torch.from_numpy(
+            np.concatenate([i + start for (i, _), start in zip(pairs, starts)]).astype(np.int64)
+        ),
+        receivers=torch.from_numpy(
+            np.concatenate([j + start for (_, j), start in zip(pairs, starts)]).astype(np.int64)
+        ),
         graph=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
         sizes=real(sizes),
         energy=real([s.energy for s in structures]),

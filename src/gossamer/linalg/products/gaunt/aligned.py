@@ -13,7 +13,11 @@ from gossamer.linalg.transforms.spherical.rotations import exchange
 
 
 def aligned_product(
-    x: np.ndarray, filters: np.ndarray, vectors: np.ndarray, degrees: tuple[int, int, int], threads: int | None = None
+    x: np.ndarray,
+    filters: np.ndarray,
+    vectors: np.ndarray,
+    degrees: tuple[int, int, int],
+    threads: int | None = None,
 ) -> np.ndarray:
     r"""The product of functions with filters :math:`\sum_l h_l \sum_m Y_{lm}(\hat r) Y_{lm}`, cut to a degree.
 
@@ -27,9 +31,12 @@ def aligned_product(
     L, L_f, out = degrees
     program = _program(L, L_f, out, x.dtype.name)
     result = program.run(
-        x.reshape(edges * channels, -1), filters.reshape(edges * channels, -1), _turns(vectors), threads
+        x.reshape(edges * channels, (L + 1) ** 2),
+        filters.reshape(edges * channels, L_f + 1),
+        _turns(vectors),
+        threads,
     )
-    return result.reshape(edges, channels, -1)
+    return result.reshape(edges, channels, (out + 1) ** 2)
 
 
 def _turns(vectors: np.ndarray) -> np.ndarray:
@@ -47,7 +54,7 @@ def _turns(vectors: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=128)
 def _program(L: int, L_f: int, out: int, dtype: str) -> AlignedProgram:
     theta, weights = sphere_nodes((L + L_f + out) // 2 + 1, out)
-    # a filter of order 0 leaves cosines and sines of the azimuth as they are: their squares integrate to pi, the constant to 2 pi
+    # a filter of order 0 leaves waves of the azimuth as they are: their squares integrate to pi, the constant to 2 pi
     azimuth = np.where(np.arange(out + 1) == 0, 2 * np.pi, np.pi)
     weights = weights * azimuth[:, None, None]
     # Y_l0 at the pole times Y_l0

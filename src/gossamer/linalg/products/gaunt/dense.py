@@ -29,5 +29,4 @@ def dense_product(rows: list[Operand], degrees: Degrees, count: int, threads: in
 @lru_cache(maxsize=128)
 def _program(L1: int, L2: int, L3: int, dtype: str) -> BilinearProgram:
     indices, values = gaunt_coefficients(L1, L2, L3)
-    sizes = [(L + 1) ** 2 for L in (L1, L2, L3)]
-    return BilinearProgram(*sizes, indices, values.astype(dtype))  # type: ignore[arg-type]
+    return BilinearProgram((L1 + 1) ** 2, (L2 + 1) ** 2, (L3 + 1) ** 2, indices, values.astype(dtype))

@@ -22,7 +22,9 @@ from gossamer.linalg.transforms.spherical.harmonics import check_coefficients, c
 Engine = Callable[[list[Operand], Degrees, int, int | None], np.ndarray]
 
 MAX_GRID_DEGREE = 3 * 64
-DENSE_UP_TO = 6  # L1 + L2 + L3; beyond it the grid takes fewer operations than the table, and need not be timed
+DENSE_UP_TO = (
+    6  # L1 + L2 + L3; beyond it the grid takes fewer operations than the table, and need not be timed
+)
 HYSTERESIS = 1.25
 
 
@@ -75,7 +77,7 @@ def multiply(
         out = np.broadcast_to(out, (count, out.shape[1]))
     if top < degrees.out:
         out = np.pad(out, ((0, 0), (0, (degrees.out + 1) ** 2 - out.shape[1])))
-    return np.ascontiguousarray(out).reshape(*batch, -1)
+    return np.ascontiguousarray(out).reshape(*batch, (degrees.out + 1) ** 2)
 
 
 def check_product(names: Sequence[str], arrays: Sequence, degrees: Degrees, engine: str) -> None:
@@ -97,13 +99,15 @@ def check_product(names: Sequence[str], arrays: Sequence, degrees: Degrees, engi
 
 @lru_cache(maxsize=512)
 def plan(degrees: Degrees, dtype: str, every: bool = False) -> GauntPlan:
-    """Time the engines that could win, or every one, on 512 products; the sphere grid runs unless another is clearly faster.
+    """Time the engines that could win, or every one, on 512 products; the sphere grid runs if none is clearly faster.
 
     Without that preference two runs of a program could choose differently and round differently.
     """
     small = degrees.bilinear and degrees.whole + degrees.out <= DENSE_UP_TO
     candidates = ["sphere-grid", *(["dense"] if small else [])]
-    seconds = {name: _measured(degrees, dtype, name) for name in (ENGINES if every else candidates if small else ())}
+    seconds = {
+        name: _measured(degrees, dtype, name) for name in (ENGINES if every else candidates if small else ())
+    }
     fastest = min(candidates, key=lambda name: seconds[name]) if small else "sphere-grid"
     clearly = small and seconds[fastest] * HYSTERESIS < seconds["sphere-grid"]
     return GauntPlan(fastest if clearly else "sphere-grid", seconds)

@@ -49,5 +49,7 @@ def _operand(array: np.ndarray, batch: tuple[int, ...]) -> Operand:
         start += 1
     width = array.shape[-1]
     if own[start:end] == batch[start:end]:
-        return Operand(array.reshape(-1, width), max(1, math.prod(batch[end:])))
-    return Operand(np.ascontiguousarray(np.broadcast_to(array, (*batch, width))).reshape(-1, width))
+        return Operand(array.reshape(math.prod(own), width), max(1, math.prod(batch[end:])))
+    return Operand(
+        np.ascontiguousarray(np.broadcast_to(array, (*batch, width))).reshape(math.prod(batch), width)
+    )

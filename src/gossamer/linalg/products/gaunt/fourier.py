@@ -64,9 +64,8 @@ def _direct(L1: int, L2: int, L3: int, dtype: str) -> BilinearProgram:
                         terms[i, j, k] = terms.get((i, j, k), 0) + p * q
     indices = np.array(list(terms), np.int32).reshape(-1, 3)
     values = np.array(list(terms.values()), dtype)
-    widths = [(L + 1) ** 2 for L in (L1, L2)]
     maps = [_series(L1, left, dtype), _series(L2, right, dtype), _projection(L1 + L2, L3, list(out), dtype)]
-    return BilinearProgram(*widths, len(out), indices, values, *maps)  # type: ignore[arg-type]
+    return BilinearProgram((L1 + 1) ** 2, (L2 + 1) ** 2, len(out), indices, values, *maps)
 
 
 def _waves(K: int, M: int) -> list[tuple[int, int]]:

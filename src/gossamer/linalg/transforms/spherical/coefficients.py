@@ -129,7 +129,9 @@ def load_gaunt_coefficients(path: str | os.PathLike[str]) -> tuple[np.ndarray, n
     return indices, values
 
 
-def _zonal_square(a: np.ndarray, b: np.ndarray, c: np.ndarray, weights: np.ndarray, degrees: tuple[int, int, int]) -> float:
+def _zonal_square(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, weights: np.ndarray, degrees: tuple[int, int, int]
+) -> float:
     """The square of the 3j symbol (l1 l2 l3; 0 0 0): half the integral of three Legendre polynomials."""
     scale = np.prod([np.sqrt(4 * np.pi / (2 * l + 1)) for l in degrees])
     return float(0.5 * scale * (weights * a * b * c).sum())

@@ -59,7 +59,9 @@ def sh_to_fourier(x: Array, L: int) -> Array:
     """
     check_coefficients("x", x, check_degree("L", L))
     xp = namespace(x)
-    cosine, sine = (x[..., like(index, x)] for index in _orders(L))  # (..., m, l); for m = 0 both are the same
+    cosine, sine = (
+        x[..., like(index, x)] for index in _orders(L)
+    )  # (..., m, l); for m = 0 both are the same
     table = _complex_like(_theta_series(L), x)
     # cos m phi and sin m phi are (e^{im phi} +- e^{-im phi}) / 2, the latter over i; m = 0 has no sine
     upper = np.arange(L + 1)[:, None] > 0
@@ -101,7 +103,9 @@ def fourier_to_sh(f: Array, L_out: int) -> Array:
     check_degree("L_out", L_out)
     n = f.shape[-1] if f.ndim >= 2 else 0
     if n % 2 == 0 or f.shape[-2] != n or n < 2 * L_out + 1:
-        raise ShapeError(f"f has shape {tuple(f.shape)}: expected (..., n, n) with an odd n >= {2 * L_out + 1}")
+        raise ShapeError(
+            f"f has shape {tuple(f.shape)}: expected (..., n, n) with an odd n >= {2 * L_out + 1}"
+        )
     xp = namespace(f)
     K = n // 2
     wave, mirror = f[..., K : K + L_out + 1], xp.flip(f[..., K - L_out : K + 1], axis=-1)
@@ -111,7 +115,11 @@ def fourier_to_sh(f: Array, L_out: int) -> Array:
     sine = xp.einsum("...um,mlu->...ml", 1j * (wave - mirror), back)
     both = xp.stack([xp.real(sine), xp.real(cosine)], axis=-3)
     flat = both.reshape(*both.shape[:-3], 2 * (L_out + 1) ** 2)
-    index = [((m >= 0) * (L_out + 1) + abs(m)) * (L_out + 1) + l for l in range(L_out + 1) for m in range(-l, l + 1)]
+    index = [
+        ((m >= 0) * (L_out + 1) + abs(m)) * (L_out + 1) + l
+        for l in range(L_out + 1)
+        for m in range(-l, l + 1)
+    ]
     return flat[..., like(np.array(index), f)]
 
 
@@ -176,4 +184,3 @@ def _real_like(table: np.ndarray, x: Array) -> Array:
 
 def _single(x: Array) -> bool:
     return str(x.dtype).rsplit(".", 1)[-1] in ("float32", "complex64")
-

@@ -77,7 +77,7 @@ def spherical_harmonics(vectors: Array, L: int) -> Array:
 
 
 def polar_polynomials(L: int, y: Array) -> list[Array]:
-    r"""Rows l of :math:`Q_{lm}(y)` (..., L + 1), where :math:`\sqrt 2 \bar P_l^m(\cos\theta) = Q_{lm}(y) \sin^m\theta`."""
+    r"""Rows l of :math:`Q_{lm}(y)` (..., L + 1); times :math:`\sin^m\theta` they are the polar functions."""
     up, down, start = (table.astype(_dtype_name(y)) for table in _recursion(L))
     rows: list[Array] = []
     column = y[..., None]

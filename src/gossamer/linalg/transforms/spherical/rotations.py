@@ -20,7 +20,8 @@ from gossamer.linalg.transforms.spherical.harmonics import (
 def wigner_d(l: int, rotation: Array) -> Array:
     r"""Wigner matrix of degree l of a rotation, in the real basis: :math:`Y_l(R p) = D^l(R) \, Y_l(p)`.
 
-    .. math:: D^l(R) = Z^l(\alpha) \, J^l \, Z^l(\beta) \, J^l \, Z^l(\gamma), \quad R = R_y(\alpha) R_x(\beta) R_y(\gamma)
+    .. math:: D^l(R) = Z^l(\alpha) \, J^l \, Z^l(\beta) \, J^l \, Z^l(\gamma) \quad\text{for}\quad
+              R = R_y(\alpha) R_x(\beta) R_y(\gamma)
 
     where Z mixes m with -m by cosines and sines and J, constant and its own inverse, exchanges the axes x and y.
     Orthogonal; :math:`D(RS) = D(R) D(S)`. Coefficients of the rotated function are :math:`D^l x^l`. Equivalent to
@@ -99,10 +100,12 @@ def euler_angles(rotation: Array) -> tuple[Array, Array, Array]:
     if not off <= 1e-5 or not bool((sign > 0).all()):
         raise ArgumentError(f"rotation is orthogonal up to {off:.1g}, determinant sign {float(sign.min()):.0f}: "
                             "expected proper rotations")  # fmt: skip
-    polar = xp.hypot(R[..., 0, 1], R[..., 2, 1])  # of the image of the y axis, sin(beta) (sin alpha, ., cos alpha)
+    polar = xp.hypot(
+        R[..., 0, 1], R[..., 2, 1]
+    )  # of the image of the y axis, sin(beta) (sin alpha, ., cos alpha)
     beta = xp.atan2(polar, R[..., 1, 1])
     alpha = xp.atan2(R[..., 0, 1], R[..., 2, 1])
-    # the images of z and x under Rx(-beta) Ry(-alpha) R = Ry(gamma): (sin gamma, 0, cos gamma) and (cos gamma, 0, -sin gamma)
+    # Rx(-beta) Ry(-alpha) R = Ry(gamma) takes z to (sin gamma, 0, cos gamma) and x to (cos gamma, 0, -sin gamma)
     a, b = xp.cos(alpha), xp.sin(alpha)
     gamma = xp.atan2(a * R[..., 0, 2] - b * R[..., 2, 2], a * R[..., 0, 0] - b * R[..., 2, 0])
     return alpha, beta, gamma
@@ -154,4 +157,3 @@ def _about_pole(xp: Any, l: int, angle: Array) -> Array:
 
 def _float_name(x: Array) -> str:
     return str(x.dtype).rsplit(".", 1)[-1]
-
