@@ -68,16 +68,14 @@ def emt_clusters(
     strange = [name for name in elements if name not in NUMBERS]
     if strange or not len(elements):
         raise ArgumentError(f"elements={list(elements)}: expected some of {', '.join(NUMBERS)}")
-    langevin, velocities = (
-        require("ase.md.langevin", "bench"),
-        require("ase.md.velocitydistribution", "bench"),
-    )
-    fs, calculator = require("ase.units", "bench").fs, require("ase.calculators.emt", "bench").EMT
+    langevin, units = require("ase.md.langevin", "bench"), require("ase.units", "bench")
+    fs, calculator = units.fs, require("ase.calculators.emt", "bench").EMT
     found: list[Structure] = []
     while len(found) < count:
         cluster = _cluster(rng, elements, int(rng.integers(atoms[0], atoms[1] + 1)))
         cluster.calc = calculator()
-        velocities.MaxwellBoltzmannDistribution(cluster, temperature_K=temperature, rng=_Legacy(rng))
+        spread = np.sqrt(cluster.get_masses() * units.kB * temperature)
+        cluster.set_momenta(spread[:, None] * rng.standard_normal((len(cluster), 3)))
         dynamics = langevin.Langevin(
             cluster, fs, temperature_K=temperature, friction=0.02 / fs, fixcm=False, rng=_Legacy(rng)
         )

@@ -22,8 +22,8 @@ class GauntMACE(torch.nn.Module):
 
     In every interaction messages :math:`h_j \otimes R(r_{ij}) Y(\hat r_{ij})` are summed to atomic densities A, which
     are raised to powers up to ``correlation``, weighted for each element, channel and degree, and mixed; the energy
-    of an atom is read from the invariant features of every interaction. Forces are derivatives: they conserve energy, and the
-    energy does not change under translations, rotations, reflections and permutations of like atoms.
+    of an atom is read from the invariant features of every interaction. Forces are derivatives: they conserve energy,
+    and the energy does not change under translations, rotations, reflections and permutations of like atoms.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class GauntMACE(torch.nn.Module):
     edge_chunk : int, optional
         Form the messages of so many edges at a time.
     many_body : callable, optional
-        Makes the layer of powers from (L_in, L_out, correlation, channels, elements), by default :class:`GauntManyBody`.
+        Makes the layer of powers from (L_in, L_out, correlation, channels, elements): :class:`GauntManyBody`, or another.
 
     References
     ----------
