@@ -52,7 +52,7 @@ class GauntMACE(torch.nn.Module):
     edge_chunk : int, optional
         Form the messages of so many edges at a time.
     many_body : callable, optional
-        Makes the layer of powers from (L_in, L_out, correlation, channels, elements): :class:`GauntManyBody`, or another.
+        Makes the layer of powers from (L_in, L_out, correlation, channels, elements); :class:`GauntManyBody` if None.
 
     References
     ----------
