@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.linalg import hippo, hippo_normal, hippo_ptd, ptd
+from gossamer.linalg.dynamics import ptd as ptd_module
 from gossamer.linalg.dynamics.conditioning import eigen, log_kappa_slope, spectral_norm
 from gossamer.linalg.dynamics.ptd import HIPPO_MARGIN, TABLE_RELS, TABLE_SIZES
 
@@ -168,6 +169,28 @@ def test_any_matrix_is_reproduced_with_its_perturbation(n, rel, seed):
 def test_hopeless_eigenvectors_are_reported():
     with pytest.warns(UserWarning, match="eigenvectors have condition"):
         ptd(np.eye(12, k=1) + 1e-9 * np.eye(12), 1e-12, steps=0)
+
+
+def test_colliding_eigenvalues_get_another_start_and_then_an_error(monkeypatch):
+    A, calls = hippo(6)[0], []
+
+    def collide(*arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise np.linalg.LinAlgError("eigenvalues collide")
+        return descend(*arguments)
+
+    descend = ptd_module._descend
+    monkeypatch.setattr(ptd_module, "_descend", collide)
+    assert ptd(A, steps=5).kappa > 1
+    assert len(calls) == 3
+
+    def always(*_):
+        raise np.linalg.LinAlgError("eigenvalues collide")
+
+    monkeypatch.setattr(ptd_module, "_descend", always)
+    with pytest.raises(np.linalg.LinAlgError, match=r"4 random starts: give a larger rel than 0\.01"):
+        ptd(A)
 
 
 def test_large_matrices_are_announced(monkeypatch):

@@ -12,13 +12,16 @@ from gossamer._core.files import write_bytes
 from gossamer.linalg.dynamics.hippo import hippo
 from gossamer.linalg.dynamics.ptd import HIPPO_MARGIN, TABLE_RELS, TABLE_SIZES, TABLES, ptd, table_name
 
+SEEDS = {(256, 0.1): 1}
+"""Starts other than 0, from which an eigenvalue stays close to the axis and the gap to HiPPO is far larger."""
+
 
 def make_tables(path: Path) -> None:
     """Compute every entry and write the file; five minutes, most of them for n = 256."""
     entries = {}
     for n in TABLE_SIZES:
         for rel in TABLE_RELS:
-            result = ptd(hippo(n)[0], rel, stable=HIPPO_MARGIN)
+            result = ptd(hippo(n)[0], rel, stable=HIPPO_MARGIN, seed=SEEDS.get((n, rel), 0))
             # float32 moves the matrix by far less than rel; eigenvalues are computed anew from what is stored
             entries[table_name(n, rel)] = result.E.astype(np.float32)
             print(n, rel, result)

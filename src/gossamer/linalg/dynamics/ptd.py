@@ -288,7 +288,7 @@ def hippo_ptd(n: int, rel: float = 0.1, seed: int = 0) -> PTDResult:
     rel : float
         Norm of the perturbation relative to that of the matrix.
     seed : int
-        Of the random start. Tables hold seed 0, n of 16 to 256 in powers of two, and rel of 0.01 and 0.1; anything
+        Of the random start. Tables answer seed 0, n of 16 to 256 in powers of two, and rel of 0.01 and 0.1; anything
         else is computed, in seconds for n = 64 and a minute for n = 256, and remembered.
 
     Returns
