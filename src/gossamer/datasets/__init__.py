@@ -7,10 +7,10 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "arc": ["MultipleChoice", "load_arc"],
         "calibration": ["load_calibration_text"],
-        "shape_images": ["FactorImages", "factor_images"],
         "gsm8k": ["WordProblem", "load_gsm8k"],
         "locate": ["data_directory"],
         "sentence_pairs": ["SentencePair", "load_sentence_pairs", "split_sentences"],
+        "shape_images": ["FactorImages", "factor_images"],
         "sotu": ["load_sotu"],
         "wikitext2": ["load_wikitext2"],
     },

@@ -41,6 +41,7 @@ __getattr__, __dir__, __all__ = attach(
         "generative.path_length": ["PathLength", "pipl", "ppl"],
         "generative.penalties": ["hessian_penalty", "orojar_penalty", "orthogonality_penalty"],
         "generative.predictability": ["Predictability", "vp_score"],
+        "generative.shapes32": ["Shapes32", "load_shapes32"],
         "generative.style_training": ["StyleTrainer", "StyleTraining"],
         "generative.stylegan": ["MappingNetwork", "StyleDiscriminator", "StyleGenerator"],
         "linear.densify": ["densify"],

@@ -103,7 +103,7 @@ def train_factor_reader(
     images: torch.Tensor,
     factors: Any,
     *,
-    steps: int = 3000,
+    steps: int = 2500,
     batch: int = 64,
     rate: float = 3e-3,
     seed: int = 0,
