@@ -26,6 +26,7 @@ DENSE_UP_TO = (
     6  # L1 + L2 + L3; beyond it the grid takes fewer operations than the table, and need not be timed
 )
 HYSTERESIS = 1.25
+PROBE = 4096
 
 
 def _on_grid(grid: str) -> Engine:
@@ -99,7 +100,7 @@ def check_product(names: Sequence[str], arrays: Sequence, degrees: Degrees, engi
 
 @lru_cache(maxsize=512)
 def plan(degrees: Degrees, dtype: str, every: bool = False) -> GauntPlan:
-    """Time the engines that could win, or every one, on 512 products; the sphere grid runs if none is clearly faster.
+    """Time the engines that could win, or every one, on 4096 products; the sphere grid runs if none is clearly faster.
 
     Without that preference two runs of a program could choose differently and round differently.
     """
@@ -115,10 +116,10 @@ def plan(degrees: Degrees, dtype: str, every: bool = False) -> GauntPlan:
 
 def _measured(degrees: Degrees, dtype: str, name: str) -> float:
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal((512, (L + 1) ** 2)).astype(dtype) for L in degrees.factors]
+    arrays = [rng.standard_normal((PROBE, (L + 1) ** 2)).astype(dtype) for L in degrees.factors]
     taken = []
     for _ in range(5):
         start = time.perf_counter()
         multiply(arrays, degrees, name, threads=1)
         taken.append(time.perf_counter() - start)
-    return min(taken) / 512
+    return min(taken) / PROBE
