@@ -153,3 +153,19 @@ def test_bad_input_is_named():
         GauntMACE([13, 13])
     with pytest.raises(ArgumentError, match="energies"):
         GauntMACE([13, 29], energies=[1.0])
+
+
+def test_the_script_trains_reports_and_saves(tmp_path, capsys):
+    pytest.importorskip("ase")
+    from safetensors.torch import load_file
+
+    from gossamer.science.forcefield.__main__ import main
+
+    settings = (
+        "--elements Cu --structures 2 --interval 2 --channels 2 --max-ell 1 --hidden-degree 1 --correlation 2"
+    )
+    errors = main([*settings.split(), "--epochs", "1", "--save", str(tmp_path / "m.safetensors")])
+    assert all(np.isfinite(list(errors.values())))
+    assert "900 K: force" in capsys.readouterr().out
+    twin = GauntMACE([29], 2, 1, 1, 2)
+    twin.load_state_dict(load_file(tmp_path / "m.safetensors"))
