@@ -92,6 +92,17 @@ def test_kernels_and_scans_have_the_gradients_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x: vandermonde(x.conj(), x, 5), (z,))  # lazily conjugated inputs
 
 
+def test_lazily_conjugated_and_negated_tensors_are_taken():
+    a, b = 0.5 * complex_(3), complex_(2, 6, 3)
+    torch.testing.assert_close(ssm_scan(a.conj(), b.conj()), ssm_scan(a, b).conj().resolve_conj())
+    negated = torch._neg_view(b).requires_grad_()
+    torch.testing.assert_close(ssm_scan(a, negated), -ssm_scan(a, b))
+    c = complex_(2, 3).requires_grad_()
+    K = vandermonde(c, 0.5 * c.detach(), 7)
+    (slope,) = torch.autograd.grad(K, c, torch._neg_view(torch.ones_like(K)))
+    torch.testing.assert_close(slope, -torch.autograd.grad(vandermonde(c, 0.5 * c.detach(), 7).sum(), c)[0])
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_driven_scan_is_a_scan_between_two_products(reverse):
     u, a = torch.randn(2, 9, 3).double().requires_grad_(), (0.3 * complex_(4)).requires_grad_()

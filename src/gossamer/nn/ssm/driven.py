@@ -52,7 +52,7 @@ class _DrivenScan(torch.autograd.Function):
         x0: torch.Tensor,
         reverse: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        Lbar, x0 = Lbar.resolve_conj(), x0.resolve_conj()
+        Lbar, x0 = (t.resolve_conj().resolve_neg() for t in (Lbar, x0))
         x = u @ drive
         states = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
         array = states.detach().numpy()

@@ -99,5 +99,5 @@ class _Vandermonde(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         c, z = ctx.saved_tensors
-        dc, dz = ssm.kernel_back(c.numpy(), z.numpy(), slope.numpy())
+        dc, dz = ssm.kernel_back(c.numpy(), z.numpy(), slope.resolve_neg().numpy())
         return torch.from_numpy(dc), torch.from_numpy(dz), None

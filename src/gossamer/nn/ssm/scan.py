@@ -65,8 +65,8 @@ def ssm_scan(
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, x0: Any, reverse: bool) -> torch.Tensor:
-        a, b = a.detach().resolve_conj(), b.detach().resolve_conj()
-        start = None if x0 is None else x0.detach().resolve_conj()
+        a, b = a.detach().resolve_conj().resolve_neg(), b.detach().resolve_conj().resolve_neg()
+        start = None if x0 is None else x0.detach().resolve_conj().resolve_neg()
         x = torch.from_numpy(
             ssm.scan(a.numpy(), b.numpy(), None if start is None else start.numpy(), reverse)
         )
@@ -79,7 +79,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, slope: torch.Tensor) -> tuple[Any, ...]:
         a, x, *start = (t.numpy() for t in ctx.saved_tensors)
         da, db, dx0 = ssm.scan_back(
-            a, x, slope.resolve_conj().numpy(), start[0] if start else None, ctx.reverse
+            a, x, slope.resolve_conj().resolve_neg().numpy(), start[0] if start else None, ctx.reverse
         )
         return (
             torch.from_numpy(da),
