@@ -1,4 +1,4 @@
-"""Modules for torch: structured layers, attention beyond pairs of tokens, neural operators, small generators."""
+"""Modules for torch: structured layers, attention beyond pairs of tokens, long convolutions, neural operators, small generators."""
 
 from gossamer._core.lazy import attach
 
@@ -19,6 +19,12 @@ __getattr__, __dir__, __all__ = attach(
         "attention.score_gradient": ["attention_score_gradient"],
         "attention.tensor_attention": ["TensorAttentionInfo", "tensor_attention"],
         "attention.tensor_layer": ["HigherOrderAttention", "TensorAttention"],
+        "conv.depthwise": ["DepthwiseConv1d"],
+        "conv.flash_fft_conv": ["FlashFFTConv"],
+        "conv.frequency_sparse": ["FrequencySparseFFTConv", "pattern_for"],
+        "conv.hyena": ["HyenaBlock", "HyenaFilter", "HyenaOperator"],
+        "conv.long_conv": ["LongConv"],
+        "conv.partial": ["PartialFFTConv", "PartialStream"],
         "equivariant.degree_weights": ["DegreeLinear"],
         "equivariant.e3nn_layout": ["from_e3nn_irreps", "to_e3nn_irreps"],
         "equivariant.e3nn_module": ["as_e3nn_module", "gaunt_path_scale"],

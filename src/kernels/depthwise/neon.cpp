@@ -1,0 +1,3 @@
+#include "depthwise.inl"
+
+const gossamer::depthwise::Table gossamer::depthwise::neon_table = gossamer::depthwise::kernels;
