@@ -20,7 +20,9 @@ def chain(radices, columns, twisted, dtype):
 
 def convolved(u, k):
     n = u.shape[-1] + k.shape[-1]
-    return np.fft.irfft(np.fft.rfft(u.astype(float), n) * np.fft.rfft(k.astype(float), n), n)[..., : u.shape[-1]]
+    return np.fft.irfft(np.fft.rfft(u.astype(float), n) * np.fft.rfft(k.astype(float), n), n)[
+        ..., : u.shape[-1]
+    ]
 
 
 def correlated(dy, k):
@@ -48,7 +50,9 @@ def test_a_transform_is_numpys_in_monarch_order_and_comes_back(dtype, columns, r
 
 @pytest.mark.parametrize("dtype", kernels.DTYPES)
 @pytest.mark.parametrize("columns", [True, False])
-@pytest.mark.parametrize(("batch", "channels", "short", "taps"), [(1, 1, 0, None), (3, 2, 3, 5), (2, 20, 0, None), (4, 3, -5, 4)])
+@pytest.mark.parametrize(
+    ("batch", "channels", "short", "taps"), [(1, 1, 0, None), (3, 2, 3, 5), (2, 20, 0, None), (4, 3, -5, 4)]
+)
 def test_padded_convolutions_and_all_their_gradients(dtype, columns, batch, channels, short, taps):
     plan = chain((2,) if columns else (5, 4), columns, True, dtype)
     length = plan.points - short
@@ -63,7 +67,13 @@ def test_padded_convolutions_and_all_their_gradients(dtype, columns, batch, chan
     n = 2 * length + taps
     dk = np.fft.irfft((np.fft.rfft(grad, n) * np.fft.rfft(v, n).conj()).sum(0), n)[:, :taps]
     dv = correlated(grad, k)
-    expected = [before * dv + skip[:, None] * dy, dk, u * dv, dy * convolved(v, k), (u.astype(float) * dy).sum((0, 2))]
+    expected = [
+        before * dv + skip[:, None] * dy,
+        dk,
+        u * dv,
+        dy * convolved(v, k),
+        (u.astype(float) * dy).sum((0, 2)),
+    ]
     for actual, wanted in zip(kernels.differentiate(plan, dy, u, k, **gates), expected, strict=True):
         assert close(actual, wanted, dtype, length)
     only = kernels.differentiate(plan, dy, u, k, **gates, needs=(False, True, False, False, False))

@@ -23,7 +23,7 @@ def convolve(
     by_token: bool = False,
     threads: int | None = None,
 ) -> np.ndarray:
-    """``y[t] = bias + sum_j taps[j] x[t + j - left]`` for x (batch, channels, length), or with tokens before channels."""
+    """``y[t] = bias + sum_j taps[j] x[t + j - left]`` for x (batch, channels, length) or (batch, length, channels)."""
     channels, _ = _check(x, taps, left, by_token)
     if bias is not None:
         expect_array("bias", bias, taps.dtype, (channels,))
@@ -31,7 +31,15 @@ def convolve(
     y = np.empty(shape, x.dtype)
     if y.size:
         run = getattr(_native.depthwise, f"convolve_{_held(x)}")
-        run(x, taps, None if bias is None else np.ascontiguousarray(bias), y, left, by_token, get_threads(threads))
+        run(
+            x,
+            taps,
+            None if bias is None else np.ascontiguousarray(bias),
+            y,
+            left,
+            by_token,
+            get_threads(threads),
+        )
     return y
 
 
@@ -65,7 +73,9 @@ def _held(x: np.ndarray) -> str:
 
 def _check(x: np.ndarray, taps: np.ndarray, left: int, by_token: bool) -> tuple[int, int]:
     if x.dtype.name not in TYPES or x.ndim != 3 or not x.flags.c_contiguous:
-        raise ArgumentError(f"x is {x.dtype} {x.shape}: expected contiguous float32, float64 or raw bfloat16, 3-D")
+        raise ArgumentError(
+            f"x is {x.dtype} {x.shape}: expected contiguous float32, float64 or raw bfloat16, 3-D"
+        )
     channels, length = (x.shape[2], x.shape[1]) if by_token else x.shape[1:]
     expect_array("taps", taps, TYPES[x.dtype.name], (channels, taps.shape[-1]))
     if taps.shape[1] < 1 or not taps.flags.c_contiguous:

@@ -1,4 +1,4 @@
-"""Modules for torch: structured layers, attention beyond pairs of tokens, long convolutions, neural operators, small generators."""
+"""Modules for torch: structured layers, attention, long convolutions, neural operators, small generators."""
 
 from gossamer._core.lazy import attach
 

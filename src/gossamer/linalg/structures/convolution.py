@@ -48,11 +48,21 @@ class ConvolutionMatrix(StructuredMatrix):
 
     def plan(self, n: int = 1) -> Plan:
         chosen = self._plan(n, self.dtype)
-        return Plan("native" if chosen.engine == "codelet" else "structured", str(chosen), chosen.reason, chosen.flops, self.nbytes)
+        return Plan(
+            "native" if chosen.engine == "codelet" else "structured",
+            str(chosen),
+            chosen.reason,
+            chosen.flops,
+            self.nbytes,
+        )
 
     def _plan(self, columns: int, dtype: Any) -> FFTConvPlan:
         return plan_fft_conv(
-            self.shape[0], len(self.factors["taps"]), batch=columns, dtype=dtype, circular=not self.structure.causal
+            self.shape[0],
+            len(self.factors["taps"]),
+            batch=columns,
+            dtype=dtype,
+            circular=not self.structure.causal,
         )
 
     def _rows(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, FFTConvPlan]:
@@ -119,7 +129,7 @@ def FFTConv(k: Array, n: int, causal: bool = True) -> ConvolutionMatrix:
            [0., 2., 1.]])
     """
     n = check_int("n", n, low=1)
-    taps = k[:n] if causal else k
+    taps = k[:n] if causal and len(k) > n else k
     return ConvolutionMatrix(Convolution(len(taps), causal), (n, n), {"taps": taps})
 
 
@@ -136,7 +146,8 @@ class Convolution(Structure):
 
     Notes
     -----
-    ``project`` is exactly nearest without a metric and in a diagonal one: every tap is the (weighted) mean of its diagonal.
+    ``project`` is exactly nearest without a metric and in a diagonal one: every tap is
+    the (weighted) mean of its diagonal.
     """
 
     taps: int | None = None

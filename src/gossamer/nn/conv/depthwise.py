@@ -50,7 +50,12 @@ class DepthwiseConv1d(torch.nn.Module):
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, padding: int | None = None, bias: bool = True, layout: str = "BCL"
+        self,
+        channels: int,
+        kernel_size: int,
+        padding: int | None = None,
+        bias: bool = True,
+        layout: str = "BCL",
     ) -> None:
         super().__init__()
         self.channels = check_int("channels", channels, low=1)
@@ -65,7 +70,9 @@ class DepthwiseConv1d(torch.nn.Module):
         """Convolve ``x`` (B, C, L), or (B, L, C) in that layout."""
         by_token = self.layout == "BLC"
         if x.dtype not in (torch.float32, torch.float64, torch.bfloat16) or x.device.type != "cpu":
-            raise UnsupportedError(f"x is {x.dtype} on {x.device}: expected float32, float64 or bfloat16 on the CPU")
+            raise UnsupportedError(
+                f"x is {x.dtype} on {x.device}: expected float32, float64 or bfloat16 on the CPU"
+            )
         if x.ndim != 3 or x.shape[2 if by_token else 1] != self.channels:
             expected = f"(B, L, {self.channels})" if by_token else f"(B, {self.channels}, L)"
             raise ShapeError(f"x has shape {tuple(x.shape)}: expected {expected}")
@@ -80,7 +87,9 @@ class DepthwiseConv1d(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """Sizes and layout."""
-        return f"{self.channels}, kernel_size={self.kernel_size}, padding={self.padding}, layout={self.layout!r}"
+        return (
+            f"{self.channels}, kernel_size={self.kernel_size}, padding={self.padding}, layout={self.layout!r}"
+        )
 
 
 class _Short(torch.autograd.Function):
@@ -109,7 +118,11 @@ class _Short(torch.autograd.Function):
             # x[s] meets dy[t] through tap s - t + left: reversed taps, and what was cut before is padded after
             length = x.shape[1 if by_token else 2]
             shift = taps - 1 - left
-            grad = dy if shift >= 0 else dy.narrow(1 if by_token else 2, -shift, max(outputs + shift, 0)).contiguous()
+            grad = (
+                dy
+                if shift >= 0
+                else dy.narrow(1 if by_token else 2, -shift, max(outputs + shift, 0)).contiguous()
+            )
             dx = _Short.apply(grad, weight.flip(1), None, max(shift, 0), length, by_token)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             dw, db = depthwise.correlate(_array(x), _array(dy), taps, left, by_token=by_token)

@@ -116,14 +116,14 @@ class FlashFFTConv(torch.nn.Module):
             how = (self.fft_size, circular, self.allow_alias, self.engine, factors)
             return torch.ops.gossamer.fft_conv(u, k, *gates, *how)
         plan = plan_for(u, k, self.fft_size, circular, self.allow_alias, self.engine, self.factors)
-        return tensor_fft_conv(u, k, gates, plan, self._spectra(plan, filters, k))
+        return tensor_fft_conv(u, k, gates, plan, self._spectra(plan, filters, k, u.shape[2]))
 
     def explain(self, u: torch.Tensor, k: torch.Tensor, circular: bool = False) -> FFTConvPlan:
         """What runs for these inputs, and why; printing it gives a sentence."""
         u, k, _ = check_inputs(u, k, (None, None), None)
         return plan_for(u, k, self.fft_size, circular, self.allow_alias, self.engine, self.factors)
 
-    def _spectra(self, plan: FFTConvPlan, filters: torch.Tensor, k: torch.Tensor) -> Any:
+    def _spectra(self, plan: FFTConvPlan, filters: torch.Tensor, k: torch.Tensor, length: int) -> Any:
         """Spectra of a filter that comes again unchanged; None where it is new or gradients are wanted."""
         if self.training or torch.is_grad_enabled() or filters.is_inference():
             return None
@@ -132,7 +132,8 @@ class FlashFFTConv(torch.nn.Module):
             self._kept = (weakref.ref(filters), filters._version, plan, None)
             return None
         if spectra is None:
-            spectra = spectra_of(plan, k.numpy())
+            reach = k.shape[1] if plan.circular else max(length, 1)
+            spectra = spectra_of(plan, k.numpy()[:, :reach])
             self._kept = (seen, version, known, spectra)
         return spectra
 
@@ -174,7 +175,9 @@ def check_inputs(
     if k.ndim == 3 and k.shape[0] == 1:
         k = k[0]
     if k.ndim != 2 or k.shape[0] != u.shape[1] or k.shape[1] < 1:
-        raise ShapeError(f"k has shape {tuple(k.shape)}: expected ({u.shape[1]}, Lk) with Lk >= 1, as u has {u.shape[1]} channels")
+        raise ShapeError(
+            f"k has shape {tuple(k.shape)}: expected ({u.shape[1]}, Lk) with Lk >= 1, as u has {u.shape[1]} channels"
+        )
     if not k.is_floating_point():
         raise UnsupportedError(f"k is {k.dtype}: expected real numbers")
     k = k.to(torch.float64 if u.dtype == torch.float64 else torch.float32)
@@ -186,11 +189,14 @@ def check_inputs(
         try:
             gate = gate.to(u.dtype).expand(u.shape)
         except RuntimeError:
-            raise ShapeError(f"{name} has shape {tuple(gate.shape)}: expected {tuple(u.shape)}, as u") from None
+            raise ShapeError(
+                f"{name} has shape {tuple(gate.shape)}: expected {tuple(u.shape)}, as u"
+            ) from None
         rows.append(contiguous(name, gate))
     if skip is not None:
         if tuple(skip.shape) != (u.shape[1],):
-            raise ShapeError(f"skip has shape {tuple(skip.shape)}: expected ({u.shape[1]},), a number a channel")
+            raise ShapeError(
+                f"skip has shape {tuple(skip.shape)}: expected ({u.shape[1]},), a number a channel"
+            )
         skip = skip.to(u.dtype).contiguous()
     return contiguous("u", u), contiguous("k", k), (rows[0], rows[1], skip)
-

@@ -24,8 +24,8 @@ MODES = ("block", "lowpass")
 def pattern_for(sparsity: float, factors: Sequence[int]) -> tuple[int, ...]:
     """How many last indices to leave out on each axis, so that a share ``sparsity`` of the spectrum is zero.
 
-    Axes are halved one after the other, from the first on, as often as the share needs; the last cut is the nearest that
-    the axis has. Leaving out indices of an early axis saves most.
+    Axes are halved one after the other, from the first on, as often as the share needs; the last cut is the nearest
+    that the axis has. Leaving out indices of an early axis saves most.
 
     Parameters
     ----------
@@ -115,13 +115,19 @@ class FrequencySparseFFTConv(torch.nn.Module):
     ) -> None:
         super().__init__()
         mode = check_choice("mode", mode or ("lowpass" if n_partial is not None else "block"), MODES)
-        given = [name for name, x in (("pattern", pattern), ("sparsity", sparsity), ("n_partial", n_partial)) if x is not None]
+        given = [
+            name
+            for name, x in (("pattern", pattern), ("sparsity", sparsity), ("n_partial", n_partial))
+            if x is not None
+        ]
         if len(given) != 1 or (mode == "lowpass") != (given == ["n_partial"]):
             raise ArgumentError(
                 f"mode={mode!r} with {given}: expected one of pattern and sparsity for 'block', n_partial for 'lowpass'"
             )
         self.pattern = None if pattern is None else tuple(check_int("pattern", a, low=0) for a in pattern)
-        self.sparsity = None if sparsity is None else check_float("sparsity", sparsity, low=0, high=1, closed="left")
+        self.sparsity = (
+            None if sparsity is None else check_float("sparsity", sparsity, low=0, high=1, closed="left")
+        )
         self.n_partial = None if n_partial is None else check_int("n_partial", n_partial, low=1)
         self.mode = mode
 
@@ -149,12 +155,18 @@ class FrequencySparseFFTConv(torch.nn.Module):
     def mask(self, plan: FFTConvPlan) -> np.ndarray:
         """Which of the ``plan.points`` numbers are kept, bool, in the order of the plan's spectrum."""
         if self.mode == "lowpass":
-            frequency = (2 * spectrum_order(plan.factors) - 0.5 + plan.points) % (2 * plan.points) - plan.points
+            frequency = (2 * spectrum_order(plan.factors) - 0.5 + plan.points) % (
+                2 * plan.points
+            ) - plan.points
             return np.abs(frequency) < self.n_partial / 2  # type: ignore[operator]
         pattern = self.pattern
         if pattern is None:
-            pattern = pattern_for(self.sparsity or 0.0, plan.factors[:-2] if math.prod(plan.factors[:-2]) > 1 else plan.factors)
-        if len(pattern) > len(plan.factors) or any(a >= f for a, f in zip(pattern, plan.factors, strict=False)):
+            pattern = pattern_for(
+                self.sparsity or 0.0, plan.factors[:-2] if math.prod(plan.factors[:-2]) > 1 else plan.factors
+            )
+        if len(pattern) > len(plan.factors) or any(
+            a >= f for a, f in zip(pattern, plan.factors, strict=False)
+        ):
             raise ArgumentError(f"pattern={pattern}: expected numbers below the factors {plan.factors}")
         keep = np.ones(plan.factors, bool)
         for axis, left_out in enumerate(pattern):
@@ -183,7 +195,12 @@ class FrequencySparseFFTConv(torch.nn.Module):
 
         width = lanes(kind)  # too short for a tile: padded to one
         return plan_fft_conv(
-            u.shape[2], k.shape[-1], channels=u.shape[1], dtype=kind, engine="codelet", factors=(1, width, width)
+            u.shape[2],
+            k.shape[-1],
+            channels=u.shape[1],
+            dtype=kind,
+            engine="codelet",
+            factors=(1, width, width),
         )
 
     def _dense(self, u: torch.Tensor, k: torch.Tensor, gates: Any, plan: FFTConvPlan) -> torch.Tensor:
@@ -196,11 +213,17 @@ class FrequencySparseFFTConv(torch.nn.Module):
         places = (odd - 1) % n
         mask[places[kept]] = True
         mask[(-places[kept] - 1) % n] = True
-        spectrum = torch.fft.fft(torch.nn.functional.pad(k.double()[:, :n], (0, max(0, n - k.shape[1]))) * turn)
+        spectrum = torch.fft.fft(
+            torch.nn.functional.pad(k.double()[:, :n], (0, max(0, n - k.shape[1]))) * turn
+        )
         long = (torch.fft.ifft(spectrum * torch.from_numpy(mask)) * turn.conj()).real
         v = u.to(work) if gates[0] is None else (u * gates[0]).to(work)
         turned = torch.fft.fft(torch.nn.functional.pad(v.double(), (0, n - v.shape[2])) * turn)
-        y = (torch.fft.ifft(turned * torch.fft.fft(long * turn)) * turn.conj()).real[..., : u.shape[2]].to(u.dtype)
+        y = (
+            (torch.fft.ifft(turned * torch.fft.fft(long * turn)) * turn.conj())
+            .real[..., : u.shape[2]]
+            .to(u.dtype)
+        )
         y = y if gates[1] is None else gates[1] * y
         return y if gates[2] is None else y + gates[2][:, None] * u
 

@@ -50,7 +50,7 @@ class HyenaFilter(torch.nn.Module):
         x = torch.sin(self.frequency * self.enter(x))
         x = torch.sin(self.frequency * self.inner(x))
         window = torch.exp(-self.decay[:, None] * t)
-        return self.leave(x).T * window.to(x.dtype) / math.sqrt(self.length)
+        return self.leave(x).T.contiguous() * window.to(x.dtype) / math.sqrt(self.length)
 
 
 class HyenaOperator(torch.nn.Module):
@@ -58,8 +58,8 @@ class HyenaOperator(torch.nn.Module):
 
     .. math:: v \leftarrow x_i \odot (k_i * v), \quad i = 1, \dots, \text{order}
 
-    of projections :math:`(x_1, \dots, v)` of the input after a short convolution. A direct term is the first tap of each
-    filter. Each step is one fused call: its gate is multiplied at the store.
+    of projections :math:`(x_1, \dots, v)` of the input after a short convolution. A direct term is the first tap of
+    each filter. Each step is one fused call: its gate is multiplied at the store.
 
     Parameters
     ----------
@@ -86,7 +86,10 @@ class HyenaOperator(torch.nn.Module):
 
     def __init__(self, channels: int, length: int, order: int = 2, engine: str = "auto") -> None:
         super().__init__()
-        self.channels, self.length = check_int("channels", channels, low=1), check_int("length", length, low=1)
+        self.channels, self.length = (
+            check_int("channels", channels, low=1),
+            check_int("length", length, low=1),
+        )
         self.order = check_int("order", order, low=1)
         self.enter = torch.nn.Linear(channels, (order + 1) * channels)
         self.short = DepthwiseConv1d((order + 1) * channels, 3, layout="BLC")
@@ -124,7 +127,9 @@ class HyenaBlock(torch.nn.Module):
         Of :class:`FlashFFTConv`.
     """
 
-    def __init__(self, channels: int, length: int, order: int = 2, expansion: int = 2, engine: str = "auto") -> None:
+    def __init__(
+        self, channels: int, length: int, order: int = 2, expansion: int = 2, engine: str = "auto"
+    ) -> None:
         super().__init__()
         self.first, self.second = torch.nn.LayerNorm(channels), torch.nn.LayerNorm(channels)
         self.operator = HyenaOperator(channels, length, order, engine)

@@ -21,8 +21,8 @@ _SHORT = 8  # outputs that a dot product gives sooner than a transform
 class PartialFFTConv(torch.nn.Module):
     r"""Causal convolution with the first ``n_partial`` taps of each filter: ``y = u * (k[:n_partial], 0, 0, ...)``.
 
-    Overlapping windows of N points give ``N - n_partial + 1`` outputs each: memory beyond inputs and results depends on N,
-    not on the length, and a sequence can be extended for ever (:meth:`stream`).
+    Overlapping windows of N points give ``N - n_partial + 1`` outputs each: memory beyond inputs and results depends
+    on N, not on the length, and a sequence can be extended for ever (:meth:`stream`).
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class PartialStream:
                 past = u.new_zeros(*u.shape[:2], taps - 1)
             if past.shape[:2] != u.shape[:2] or past.dtype != u.dtype:
                 raise ShapeError(
-                    f"u is {u.dtype} {tuple(u.shape)}: expected {past.dtype} ({past.shape[0]}, {past.shape[1]}, n), as before"
+                    f"u is {u.dtype} {tuple(u.shape)}: expected {past.dtype} {tuple(past.shape[:2])} + (n,), as before"
                 )
             joined = torch.cat([past, u], dim=2)
             self._past = joined[..., joined.shape[2] - (taps - 1) :].clone()
@@ -149,7 +149,9 @@ def _outputs(joined: torch.Tensor, k: torch.Tensor, chain: kernels.Chain, spectr
 def _windows(joined: torch.Tensor, first: int, size: int, step: int, at_once: int) -> torch.Tensor:
     """Windows (w, B, H, size) of the inputs from place ``first`` on, up to ``at_once``, the last one padded."""
     length = joined.shape[2]
-    starts = [s for s in range(first, first + at_once * step, step) if s == first or s < length - (size - step)]
+    starts = [
+        s for s in range(first, first + at_once * step, step) if s == first or s < length - (size - step)
+    ]
     windows = joined.new_zeros(len(starts), *joined.shape[:2], size)
     for i, start in enumerate(starts):
         piece = joined[..., start : start + size]
@@ -172,7 +174,9 @@ class _Windows(torch.autograd.Function):
             with torch.enable_grad():
                 n = u.shape[2] + k.shape[1]
                 wide = u.to(k.dtype)
-                y = torch.fft.irfft(torch.fft.rfft(wide, n=n) * torch.fft.rfft(k, n=n), n=n)[..., : u.shape[2]]
+                y = torch.fft.irfft(torch.fft.rfft(wide, n=n) * torch.fft.rfft(k, n=n), n=n)[
+                    ..., : u.shape[2]
+                ]
                 wanted = [x for x, need in zip((u, k), ctx.needs_input_grad, strict=False) if need]
                 grads = iter(torch.autograd.grad(y.to(u.dtype), wanted, dy, create_graph=True))
             return (*(next(grads) if need else None for need in ctx.needs_input_grad[:2]), None)
@@ -192,7 +196,13 @@ class _Windows(torch.autograd.Function):
             grad[..., : taps - 1] = 0  # what the window before has given
             x, g = (w.reshape(-1, channels, size).to(k.dtype).numpy() for w in (rows, grad))
             parts = kernels.differentiate(
-                chain, g, x, None, taps=taps, spectra=spectra, needs=(ctx.needs_input_grad[0], ctx.needs_input_grad[1], False, False, False)
+                chain,
+                g,
+                x,
+                None,
+                taps=taps,
+                spectra=spectra,
+                needs=(*ctx.needs_input_grad[:2], False, False, False),
             )
             if parts[1] is not None:
                 dk += to_torch(parts[1])
@@ -204,5 +214,3 @@ class _Windows(torch.autograd.Function):
                     du[..., start:end] += dx[i, ..., : end - start]
         needs = ctx.needs_input_grad
         return du[..., taps - 1 :].to(u.dtype) if needs[0] else None, dk if needs[1] else None, None
-
-

@@ -36,12 +36,12 @@ def tensor_fft_conv(
     u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, spectra: Any = None, live: Any = None
 ) -> torch.Tensor:
     """``post * ((pre * u) conv k) + skip * u`` with gradients, of contiguous tensors."""
+    if not plan.circular and k.shape[1] > u.shape[2]:  # taps that reach no output
+        k = k[:, : max(u.shape[2], 1)].contiguous()
     return _Convolution.apply(u, k, *gates, plan, spectra, live)
 
 
-def composed(
-    u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan
-) -> torch.Tensor:
+def composed(u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan) -> torch.Tensor:
     """The same by torch's transforms, differentiable to any order."""
     pre, post, skip = gates
     work = torch.float64 if plan.dtype == "float64" else torch.float32
@@ -73,7 +73,12 @@ def _run_forward(
 
 
 def _run_backward(
-    dy: torch.Tensor, u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, needs: Sequence[bool]
+    dy: torch.Tensor,
+    u: torch.Tensor,
+    k: torch.Tensor,
+    gates: Tensors,
+    plan: FFTConvPlan,
+    needs: Sequence[bool],
 ) -> list[torch.Tensor | None]:
     arrays = tuple(_array(g) for g in gates)
     grads = run.backward(plan, _array(dy.contiguous()), _array(u), _array(k), arrays, needs=needs)  # type: ignore[arg-type]
@@ -87,7 +92,9 @@ class _Convolution(torch.autograd.Function):
     """Keeps its inputs and nothing else; spectra are computed again backward."""
 
     @staticmethod
-    def forward(ctx: Any, u: Any, k: Any, pre: Any, post: Any, skip: Any, plan: Any, spectra: Any, live: Any) -> Any:
+    def forward(
+        ctx: Any, u: Any, k: Any, pre: Any, post: Any, skip: Any, plan: Any, spectra: Any, live: Any
+    ) -> Any:
         ctx.save_for_backward(u, k, pre, post, skip)
         ctx.plan, ctx.masked = plan, live is not None
         return _run_forward(u, k, (pre, post, skip), plan, spectra, live)

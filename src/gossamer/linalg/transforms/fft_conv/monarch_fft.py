@@ -17,7 +17,7 @@ ORDERS = ("natural", "monarch")
 
 
 def monarch_order(factors: Sequence[int]) -> np.ndarray:
-    r"""Frequency at each place of a spectrum in Monarch order: ``monarch_fft(x, factors) = fft(x)[monarch_order(factors)]``.
+    r"""Frequency at each place of a spectrum in Monarch order.
 
     Place ``(f_1, ..., f_p)`` of the view ``factors`` holds :math:`f_1 + N_1 (f_2 + N_2 (f_3 + \dots))`.
 
@@ -75,8 +75,7 @@ def monarch_fft(
 
     Notes
     -----
-    O(N log N). Equivalent to :func:`numpy.fft.fft`. For transforms alone SciPy is as good; this is what convolutions are
-    made of.
+    O(N log N). Equivalent to :func:`numpy.fft.fft`. For transforms alone SciPy is as good.
 
     References
     ----------
@@ -132,7 +131,11 @@ def _prepare(
     n = array.shape[-1]
     if n < 1:
         raise ShapeError(f"x has shape {array.shape}: expected at least one point")
-    chosen = chains.balanced_factors(n) if factors is None else tuple(check_int("factors", f, low=1) for f in factors)
+    chosen = (
+        chains.balanced_factors(n)
+        if factors is None
+        else tuple(check_int("factors", f, low=1) for f in factors)
+    )
     if np.prod(chosen, dtype=np.int64) != n or not chains.is_smooth(n):
         raise ArgumentError(
             f"factors={chosen}: expected a product of {n}, without prime factors above 7; "
@@ -145,5 +148,3 @@ def _prepare(
     columns = n % square == 0
     radices = chains.cheapest_radices(n // square if columns else n)
     return rows, kernels.chain(n, radices, columns=columns, twisted=False, dtype=real), chosen
-
-

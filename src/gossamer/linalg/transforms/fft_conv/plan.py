@@ -134,7 +134,17 @@ def plan_fft_conv(
         )
     size = max(fft_size or (length if wraps else needed), 1)
     chosen = None if factors is None else tuple(check_int("factors", f, low=1) for f in factors)
-    return _choose(size, wraps, max(channels, 1), max(batch, 1), name, engine, chosen, kernels.lanes(name), current_rates())
+    return _choose(
+        size,
+        wraps,
+        max(channels, 1),
+        max(batch, 1),
+        name,
+        engine,
+        chosen,
+        kernels.lanes(name),
+        current_rates(),
+    )
 
 
 @lru_cache(maxsize=512)
@@ -152,7 +162,9 @@ def _choose(
     transforms = channels * (-(-batch // 2) if circular else batch)  # of `points`, there and back
     found: list[FFTConvPlan] = []
 
-    def offer(kind: str, points: int, parts: tuple[int, ...], columns: bool, seconds: float, flops: float) -> None:
+    def offer(
+        kind: str, points: int, parts: tuple[int, ...], columns: bool, seconds: float, flops: float
+    ) -> None:
         total = points if circular else 2 * points
         found.append(
             FFTConvPlan(kind, total, points, parts, columns, circular, dtype, "", int(flops), seconds)
@@ -226,9 +238,7 @@ def _codelets(
     return found
 
 
-def _gemm_factors(
-    size: int, circular: bool, factors: tuple[int, ...] | None
-) -> tuple[int, tuple[int, ...]]:
+def _gemm_factors(size: int, circular: bool, factors: tuple[int, ...] | None) -> tuple[int, tuple[int, ...]]:
     least = size if circular else -(-size // 2)
     if factors is None:
         if circular and not chains.is_smooth(size):
@@ -240,7 +250,9 @@ def _gemm_factors(
         return points, chains.balanced_factors(points)
     points = math.prod(factors)
     if points < least or (circular and points != size):
-        raise ArgumentError(f"factors={factors}: expected a product of {least}{'' if circular else ' or more'}")
+        raise ArgumentError(
+            f"factors={factors}: expected a product of {least}{'' if circular else ' or more'}"
+        )
     if any(not 2 <= f <= chains.LARGEST_FACTOR for f in factors):
         raise ArgumentError(f"factors={factors}: expected each from 2 to {chains.LARGEST_FACTOR}")
     return points, factors

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.fft
@@ -94,10 +95,8 @@ def calibrate_fft_conv(repeats: int = 5) -> Rates:
         plan = kernels.chain(points, radices, columns=True, twisted=True)
         spectra = kernels.spectra_of(plan, u[0], threads=1)
         out = np.empty_like(u)
-        took = _least(
-            lambda p=plan, x=u, s=spectra, y=out: kernels.convolve(p, x, None, taps=x.shape[2], spectra=s, out=y, threads=1),
-            repeats,
-        )  # fmt: skip
+        runs = partial(kernels.convolve, plan, u, None, taps=points, spectra=spectra, out=out, threads=1)
+        took = _least(runs, repeats)
         costs.append(chains.pass_cost(radices))
         seconds.append(took / u.size)
     cost, tile = np.polyfit(costs, seconds, 1)
@@ -114,7 +113,13 @@ def calibrate_fft_conv(repeats: int = 5) -> Rates:
     took = _least(lambda: scipy.fft.irfft(scipy.fft.rfft(x), 8192), repeats)
     transform = 16 * 2 * 2.5 * 8192 * math.log2(8192) / took
     _rates = Rates(
-        max(float(tile), 1e-11), max(float(cost), 1e-12), float(rows_cost), 1.5, tuple(products), transform, True
+        max(float(tile), 1e-11),
+        max(float(cost), 1e-12),
+        float(rows_cost),
+        1.5,
+        tuple(products),
+        transform,
+        True,
     )
     return _rates
 

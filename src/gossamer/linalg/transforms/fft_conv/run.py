@@ -47,6 +47,7 @@ def forward(
 ) -> np.ndarray:
     """``post * ((pre * u) conv k) + skip * u``; ``gates`` are pre, post, skip; bfloat16 comes as raw uint16."""
     pre, post, skip = gates
+    k = _reaching(plan, k, u.shape[2])
     if plan.engine == "fft":
         x, pre, post, skip = (None if a is None else widen(a) for a in (u, pre, post, skip))
         workers = get_threads(threads)
@@ -79,6 +80,7 @@ def backward(
     """Gradients with respect to u, k, pre, post and skip; nothing of the forward pass but its inputs is needed."""
     pre, post, skip = gates
     taps = k.shape[1]
+    k = _reaching(plan, k, u.shape[2])
     if plan.engine == "fft":
         grads = _backward_by_fft(plan, dy, u, k, gates, needs, spectra, get_threads(threads))
     else:
@@ -93,6 +95,11 @@ def backward(
     if dk is not None and dk.shape[1] < taps:  # taps that reach no output
         grads[1] = np.concatenate([dk, np.zeros((len(dk), taps - dk.shape[1]), dk.dtype)], axis=1)
     return grads
+
+
+def _reaching(plan: FFTConvPlan, k: np.ndarray, length: int) -> np.ndarray:
+    """The taps that reach an output: all where they wrap around."""
+    return k if plan.circular else k[:, : max(length, 1)]
 
 
 def _fitting(plan: FFTConvPlan, k: np.ndarray) -> np.ndarray:
