@@ -69,7 +69,7 @@ def _run_forward(
     u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, spectra: Any = None, live: Any = None
 ) -> torch.Tensor:
     arrays = tuple(_array(g) for g in gates)
-    return _tensor(run.forward(plan, _array(u), _array(k), arrays, spectra=spectra, live=live), u)  # type: ignore[arg-type]
+    return _tensor(run.forward(plan, _array(u), _array(k), arrays, spectra=spectra, live=live), u)
 
 
 def _run_backward(
@@ -81,7 +81,7 @@ def _run_backward(
     needs: Sequence[bool],
 ) -> list[torch.Tensor | None]:
     arrays = tuple(_array(g) for g in gates)
-    grads = run.backward(plan, _array(dy.contiguous()), _array(u), _array(k), arrays, needs=needs)  # type: ignore[arg-type]
+    grads = run.backward(plan, _array(dy.contiguous()), _array(u), _array(k), arrays, needs=needs)
     return [
         None if grad is None else _tensor(grad, like)  # type: ignore[arg-type]
         for grad, like in zip(grads, (u, k, *gates), strict=True)

@@ -108,7 +108,7 @@ def calibrate_fft_conv(repeats: int = 5) -> Rates:
     products = []
     for side in (4, 16, 64):
         A, X = rng.standard_normal((side, side), np.float32), rng.standard_normal((side, 4096), np.float32)
-        products.append((side, 2 * side * side * 4096 / _least(lambda A=A, X=X: A @ X, repeats)))
+        products.append((side, 2 * side * side * 4096 / _least(partial(np.matmul, A, X), repeats)))
     x = rng.standard_normal((16, 8192), dtype=np.float32)
     took = _least(lambda: scipy.fft.irfft(scipy.fft.rfft(x), 8192), repeats)
     transform = 16 * 2 * 2.5 * 8192 * math.log2(8192) / took

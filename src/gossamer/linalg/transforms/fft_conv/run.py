@@ -49,7 +49,8 @@ def forward(
     pre, post, skip = gates
     k = _reaching(plan, k, u.shape[2])
     if plan.engine == "fft":
-        x, pre, post, skip = (None if a is None else widen(a) for a in (u, pre, post, skip))
+        x = widen(u)
+        pre, post, skip = (None if a is None else widen(a) for a in gates)
         workers = get_threads(threads)
         K = spectra_of(plan, k, threads) if spectra is None else spectra
         y = _convolved(plan, x if pre is None else pre * x, K, workers)
