@@ -44,7 +44,7 @@ class ConvolutionMatrix(StructuredMatrix):
         return np.where(outside, taps.dtype.type(0), taps[lag])
 
     def flops(self, n: int = 1) -> int:
-        return self._plan(n, self.dtype).flops
+        return n * self._plan(1, self.dtype).flops
 
     def plan(self, n: int = 1) -> Plan:
         chosen = self._plan(n, self.dtype)
@@ -52,7 +52,7 @@ class ConvolutionMatrix(StructuredMatrix):
             "native" if chosen.engine == "codelet" else "structured",
             str(chosen),
             chosen.reason,
-            chosen.flops,
+            self.flops(n),
             self.nbytes,
         )
 
