@@ -23,8 +23,6 @@ OURS = {
     "w4s50-r32-trained": ("gqsa-w4s50-oneshot", 32, True),
 }
 """Recipe, rank of the low-rank terms (0: none), and whether both stages train, of each compressed encoder."""
-RECIPES = OURS | {name: (name, 0, False) for name in ("monarch-b4", "monarch-b4-r32")}
-"""Those, and what other benchmarks run."""
 WORDS = {
     "w8": "W8 in groups of 64",
     "2of4-w4-r32": "W4, 2:4 sparse, low-rank terms of rank 32",
@@ -56,7 +54,7 @@ def engine(name: str) -> Any:
     out = CACHE / f"minilm-{name}"
     if not out.is_dir():
         print(f"compressing: {name} (once)", flush=True)
-        recipe, rank, trained = RECIPES[name]
+        recipe, rank, trained = OURS[name]
         chosen = load_recipe(recipe)
         chosen = chosen.with_compensation(rank, "eora") if rank else chosen
         if trained:

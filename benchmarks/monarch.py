@@ -186,7 +186,6 @@ if __name__ == "__main__":
     from benchmarks.monarch_models import (
         STUDENTS,
         digits,
-        encoder_engine,
         encoder_quality,
         encoder_speed,
         operator,
@@ -205,7 +204,6 @@ if __name__ == "__main__":
             "digits": digits,
             **{f"encoder-{kind}": partial(encoder_quality, kind) for kind in STUDENTS},
             "encoder-speed": encoder_speed,
-            "encoder-engine": encoder_engine,
             "operator": operator,
             "mri": mri,
             "gpt": gpt,
