@@ -15,6 +15,7 @@ from gossamer.nn import (
     S5,
     associative_scan,
     fourier_attack,
+    functional,
     impulse_response,
     spike_frequency,
     ssm_kernel,
@@ -134,6 +135,11 @@ def test_the_associative_scan_is_the_recurrence(length):
 def test_the_associative_scan_is_differentiable():
     a, b = (complex_(1, 5, 2).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(associative_scan, (a, b))
+
+
+def test_functions_are_found_among_functions():
+    assert functional.ssm_scan is ssm_scan
+    assert functional.ssm_kernel is ssm_kernel
 
 
 def test_a_scan_goes_on_where_another_ended():
