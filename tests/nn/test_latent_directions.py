@@ -30,6 +30,7 @@ from gossamer.nn import (
     traverse,
     vp_score,
 )
+from gossamer.nn.generative.finetune import _penalty
 from gossamer.nn.generative.modulation import affine_map
 from gossamer.nn.generative.path_length import draw_shifts
 
@@ -233,6 +234,18 @@ def test_fine_tuning_leaves_the_original_alone(method):
     torch.testing.assert_close(V @ V.T, torch.eye(4), atol=1e-5, rtol=0)
     s = torch.linalg.svdvals(affine_map(done.generator.blocks[1].conv0.affine)[0])
     assert (float(s[3] / s[0]) > 0.999 and float(s[4]) < 1e-5) == (method == "projector")
+
+
+@pytest.mark.parametrize("method", ["hessian", "orojar"])
+def test_penalties_take_differences_in_float32(method):
+    """Though the rest is trained in bfloat16, whose rounding would swamp them."""
+    G, _ = small()
+    penalty = _penalty(method, 1.0)
+    codes = torch.randn(4, G.n_codes, 12)
+    exact = float(penalty(G, codes, torch.Generator().manual_seed(0)).detach())
+    G.precision = torch.bfloat16
+    assert float(penalty(G, codes, torch.Generator().manual_seed(0)).detach()) == exact
+    assert G.precision == torch.bfloat16
 
 
 def test_frames_alone_may_be_trained():

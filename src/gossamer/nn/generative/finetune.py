@@ -114,11 +114,21 @@ def finetune_directions(
 def _penalty(method: str, weight: float) -> Penalty | None:
     if method == "orthogonality":
         return lambda G, codes, rng: weight * orthogonality_penalty(G)
-    if method == "hessian":
-        return lambda G, codes, rng: weight * hessian_penalty(G, codes.detach(), rng)
-    if method == "orojar":
-        return lambda G, codes, rng: weight * orojar_penalty(G, codes.detach(), rng)
-    return None
+    chosen = {"hessian": hessian_penalty, "orojar": orojar_penalty}.get(method)
+    if chosen is None:
+        return None
+
+    def penalty(G: StyleGenerator, codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        kept, G.precision = (
+            G.precision,
+            torch.float32,
+        )  # differences of pictures in bfloat16 would be rounding
+        try:
+            return weight * chosen(G, codes.detach(), rng)
+        finally:
+            G.precision = kept
+
+    return penalty
 
 
 __all__ = ["Finetuned", "finetune_directions"]
