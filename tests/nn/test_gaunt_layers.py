@@ -15,11 +15,9 @@ from gossamer.nn import (
     as_e3nn_module,
     from_e3nn_irreps,
     gaunt_path_scale,
-    gaunt_power,
     gaunt_product,
     to_e3nn_irreps,
 )
-from gossamer.nn.equivariant.degree_weights import power_scales
 from gossamer.testing import check_module
 
 
@@ -121,23 +119,12 @@ def test_many_body_is_the_sum_of_weighted_whole_products():
     square = gaunt_product(x, x, 2, 2)
     powers = [torch.nn.functional.pad(x, (0, 7)), square[..., :16], gaunt_product(square, x, 4, 2)[..., :16]]
     degrees = torch.tensor([l for l in range(4) for _ in range(2 * l + 1)])
-    expected = sum(
-        (layer.weight[i, element] * layer.scale[i])[..., degrees] * power for i, power in enumerate(powers)
-    )
+    expected = sum(layer.weight[i, element][..., degrees] * power for i, power in enumerate(powers))
     assert torch.allclose(layer(x, torch.eye(2)[element]), expected, atol=1e-11)
     with pytest.raises(ShapeError, match="onehot"):
         layer(x, torch.eye(3)[element])
     with pytest.raises(ShapeError, match="x has shape"):
         layer(x[:, :1], torch.eye(2)[element])
-
-
-@pytest.mark.parametrize("power", [1, 2, 3, 4])
-def test_powers_of_normal_features_are_scaled_to_second_moment_one(power):
-    x = torch.randn(200_000, 9, dtype=torch.float64)
-    moments = gaunt_power(x, power, 2, 3).square().mean(0)
-    scales = torch.tensor(power_scales(2, power, min(3, 2 * power)), dtype=torch.float64)
-    degrees = torch.tensor([l for l in range(len(scales)) for _ in range(2 * l + 1)])
-    assert ((moments[: len(degrees)] * scales[degrees] ** 2 - 1).abs() < 0.03 * power).all()
 
 
 def test_both_methods_of_the_convolution_have_the_same_derivatives():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
-import numpy as np
 import torch
 
 from gossamer.linalg.transforms.spherical.coefficients import gaunt_path_factor
@@ -38,30 +36,6 @@ def output_scales(L1: int, L2: int, L3: int) -> tuple[float, ...]:
         )
         scales.append(variance**-0.5 if variance else 1.0)
     return tuple(scales)
-
-
-@lru_cache(maxsize=512)
-def power_scales(L: int, power: int, L_out: int) -> tuple[float, ...]:
-    r"""Factors of every degree after which a power of a function has coefficients with a second moment of 1.
-
-    For independent normal coefficients of variance 1 the function has the covariance
-    :math:`K(t) = \sum_l \frac{2l + 1}{4 \pi} P_l(t)` at points whose angle has the cosine t. By Wick's theorem that of
-    its power is a polynomial in K, and the second moment in degree l is :math:`2 \pi \int C(t) P_l(t) \, dt`.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss((power * L + L_out) // 2 + 1)
-    K = np.polynomial.legendre.legval(nodes, (2 * np.arange(L + 1) + 1) / (4 * math.pi))
-    K0 = (L + 1) ** 2 / (4 * math.pi)
-    pairings = sum(  # k factors at one point meet k at the other, the rest meet within their point
-        _pairings(power, k) * K0 ** (power - k) * K**k for k in range(power, -1, -2)
-    )
-    moments = 2 * math.pi * np.polynomial.legendre.legvander(nodes, L_out).T @ (weights * pairings)
-    return tuple(float(m**-0.5) if l <= power * L else 1.0 for l, m in enumerate(moments))
-
-
-def _pairings(power: int, across: int) -> int:
-    """Perfect matchings of two sets of ``power`` points in which ``across`` edges join one set with the other."""
-    within = math.prod(range(power - across - 1, 0, -2))
-    return math.comb(power, across) ** 2 * math.factorial(across) * within**2
 
 
 class DegreeLinear(torch.nn.Module):

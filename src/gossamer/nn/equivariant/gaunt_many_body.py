@@ -7,18 +7,17 @@ import torch
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ShapeError
 from gossamer.linalg.transforms.spherical.harmonics import check_degree
-from gossamer.nn.equivariant.degree_weights import power_scales, spread_over_orders
+from gossamer.nn.equivariant.degree_weights import spread_over_orders
 from gossamer.nn.equivariant.gaunt_product import gaunt_power
 
 
 class GauntManyBody(torch.nn.Module):
     r"""Sum of powers of a feature, each with weights for the element, the channel and the degree.
 
-    .. math:: z^{l} = \sum_{\nu = 1}^{\nu_\max} W_\nu[\text{element}, l, \text{channel}] \; s_{\nu l} \, (F_x^\nu)^{l}
+    .. math:: z^{l} = \sum_{\nu = 1}^{\nu_\max} W_\nu[\text{element}, l, \text{channel}] \; (F_x^\nu)^{l}
 
-    with constants s that give every power of a normal feature the second moment 1. The term of one factor is x itself
-    cut to ``L_out``. Each power is formed on one grid that is fine enough for all of it; chained products that are cut
-    in between would lose what a later factor brings down again.
+    The term of one factor is x itself cut to ``L_out``. Each power is formed on one grid that is fine enough for all of
+    it; chained products that are cut in between would lose what a later factor brings down again.
 
     Parameters
     ----------
@@ -48,8 +47,6 @@ class GauntManyBody(torch.nn.Module):
     torch.Size([5, 8, 9])
     """
 
-    scale: torch.Tensor
-
     def __init__(
         self,
         L_in: int,
@@ -67,8 +64,6 @@ class GauntManyBody(torch.nn.Module):
         self.elements = check_int("elements", elements, low=1)
         shape = (self.correlation, self.elements, self.channels, self.L_out + 1)
         self.weight = torch.nn.Parameter(torch.randn(shape) / self.correlation**0.5)
-        scales = [power_scales(self.L_in, power, self.L_out) for power in range(1, self.correlation + 1)]
-        self.register_buffer("scale", torch.tensor(scales))
 
     def forward(self, x: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
         """(n, channels, (L_in + 1)^2) and elements (n, elements), one-hot, to (n, channels, (L_out + 1)^2)."""
@@ -78,7 +73,7 @@ class GauntManyBody(torch.nn.Module):
             raise ShapeError(
                 f"x has shape {tuple(x.shape)}: expected (n, {self.channels}, {(self.L_in + 1) ** 2})"
             )
-        weights = torch.einsum("ne,vecl,vl->vncl", onehot.to(self.weight.dtype), self.weight, self.scale)
+        weights = torch.einsum("ne,vecl->vncl", onehot.to(self.weight.dtype), self.weight)
         total = x.new_zeros(*x.shape[:2], (self.L_out + 1) ** 2)
         for power, weight in enumerate(weights, 1):
             L = min(self.L_out, power * self.L_in)  # the degree of a power is limited too
