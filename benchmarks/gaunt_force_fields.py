@@ -107,7 +107,7 @@ def quality_claims(full: bool) -> Iterator[Claim]:
 
 def budget_claims(full: bool) -> Iterator[Claim]:
     """A higher degree in the same time."""
-    data, epochs = _data(300, 300) if full else _data(60, 60), 60 if full else 8
+    data, epochs = _data(300, 300) if full else _data(60, 40), 60 if full else 5
     cg = _trained(2, epochs, data, CGManyBody)
     probe = _trained(3, 1, data)
     possible = max(1, int(cg["epoch"] * epochs / probe["epoch"]))
