@@ -62,7 +62,7 @@ class PartialFFTConv(torch.nn.Module):
 
     def forward(self, u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """Convolve ``u`` (B, H, L) with ``k`` (H, Lk), of which taps from ``n_partial`` on are not looked at."""
-        u, k, _ = check_inputs(u, k[..., : self.n_partial], (None, None), None)
+        u, k, _ = check_inputs(u, k[..., : self.n_partial].contiguous(), (None, None), None)
         return _Windows.apply(u, k, self._chain(u.shape[2], k))
 
     def stream(self, k: torch.Tensor) -> PartialStream:
