@@ -2,8 +2,9 @@
 
 Both sides bring the models that they have; those whose loss is within the budget compete, with the smallest file and
 with the fastest. Losses are paired with the base model window by window: llama.cpp's files dequantised in float32, ours
-in our engine as it decodes (int8 activations). One half of the windows chooses, the other is reported. Because ours
-are trained on the valid split of the same source, their loss on a text of another kind stands beside it.
+in our engine as it decodes (int8 activations). One half of the windows chooses, the other is reported. Some of ours
+are trained on the valid split of WikiText-2; so there are two competitions: one counts WikiText-2 only, the other asks
+for the budget on speeches as well, which nothing was fitted to.
 """
 
 from __future__ import annotations
@@ -46,8 +47,12 @@ class Model(NamedTuple):
     elsewhere: np.ndarray
 
     def loss(self, half: int) -> float:
-        """Percent of perplexity lost on one half of the windows."""
+        """Percent of perplexity lost on one half of the windows of WikiText-2."""
         return _percent(self.excess[half::2])
+
+    def fits(self, budget: float, both: bool) -> bool:
+        """Whether the windows that choose are within the budget."""
+        return self.loss(0) <= budget and (not both or _percent(self.elsewhere[0::2]) <= budget)
 
 
 def _percent(excess: np.ndarray) -> float:
@@ -56,52 +61,53 @@ def _percent(excess: np.ndarray) -> float:
 
 def budgets(full: bool) -> Iterator[Claim]:
     """Size and speed at each budget."""
+    ours, theirs = _ours(full), _theirs()
+    for both in (False, True):
+        for budget in BUDGETS:
+            yield from _compete(ours, theirs, budget, both)
+
+
+def _compete(ours: list[Model], theirs: list[Model], budget: int, both: bool) -> Iterator[Claim]:
     from benchmarks import llama_peer
 
-    ours, theirs = _ours(full), _theirs()
-    if not ours:
+    title = f"within {budget} % of the perplexity" + (", on speeches too" if both else "")
+    mine, rivals = ([m for m in models if m.fits(budget, both)] for models in (ours, theirs))
+    if not mine:
+        print(f"none of ours is {title}", flush=True)
         return
-    for budget in BUDGETS:
-        if not any(m.loss(0) <= budget for m in ours):
-            print(f"none of ours is within {budget} % on the windows that choose", flush=True)
-            continue
-        small, rival = _smallest(ours, budget), _smallest(theirs, budget)
-        yield Claim(
-            f"Smallest model within {budget} % of the perplexity: its files",
-            "< 1x",
-            small.nbytes / 1e6,
-            "MB",
-            rival.nbytes / 1e6,
-            f"llama.cpp, {rival.name}",
-            note=_about(small, rival),
-        )
-        fitting = {m.name: m.path for m in theirs if m.loss(0) <= budget}
-        peer = llama_peer.fastest(fitting, PROMPT, IDS, CONTEXT)
-        fast, race = max(
-            ((m, decode_race(OurDecoder(str(m.path), 2), peer, 7)) for m in ours if m.loss(0) <= budget),
-            key=lambda found: found[1].ratio,
-        )
-        rival = next(m for m in theirs if f" {m.name}," in peer.name)
-        yield Claim.from_race(
-            f"Fastest model within {budget} % of the perplexity: decode",
-            "> 1x",
-            race,
-            peer_name=peer.name,
-            note=f"{_about(fast, rival)}; ours with 2 threads, interleaved",
-        )
-        peer.close()
-
-
-def _smallest(models: list[Model], budget: float) -> Model:
-    return min((m for m in models if m.loss(0) <= budget), key=lambda m: m.nbytes)
+    small, rival = (min(models, key=lambda m: m.nbytes) for models in (mine, rivals))
+    yield Claim(
+        f"Smallest model {title}: its files",
+        "< 1x",
+        small.nbytes / 1e6,
+        "MB",
+        rival.nbytes / 1e6,
+        f"llama.cpp, {rival.name}",
+        note=_about(small, rival),
+    )
+    peer = llama_peer.fastest({m.name: m.path for m in rivals}, PROMPT, IDS, CONTEXT)
+    fast, race = max(
+        ((m, decode_race(OurDecoder(str(m.path), 2), peer, 7)) for m in mine),
+        key=lambda found: found[1].ratio,
+    )
+    rival = next(m for m in rivals if f" {m.name}," in peer.name)
+    yield Claim.from_race(
+        f"Fastest model {title}: decode",
+        "> 1x",
+        race,
+        peer_name=peer.name,
+        note=f"{_about(fast, rival)}; ours with 2 threads, interleaved",
+    )
+    peer.close()
 
 
 def _about(ours: Model, theirs: Model) -> str:
     error = 100 * ours.excess[1::2].std(ddof=1) / math.sqrt(len(ours.excess) // 2)
+    here, there = ((m.loss(1), _percent(m.elsewhere[1::2])) for m in (ours, theirs))
     return (
-        f"ours {ours.name}, {ours.loss(1):+.1f} % (standard error {error:.1f}); theirs {theirs.name}, "
-        f"{theirs.loss(1):+.1f} %; {WINDOWS // 2} windows of {WINDOW} of WikiText-2 test, others chose; on the State "
-        f"of the Union addresses ours {_percent(ours.elsewhere):+.1f} %, theirs {_percent(theirs.elsewhere):+.1f} %"
+        f"ours {ours.name}, {here[0]:+.1f} % (standard error {error:.1f}); theirs {theirs.name}, {there[0]:+.1f} %; "
+        f"{WINDOWS // 2} windows of {WINDOW} of WikiText-2 test, others chose; on {WINDOWS // 4} of the State of the "
+        f"Union addresses ours {here[1]:+.1f} %, theirs {there[1]:+.1f} %"
     )
 
 
