@@ -62,9 +62,30 @@ def _percent(excess: np.ndarray) -> float:
 def budgets(full: bool) -> Iterator[Claim]:
     """Size and speed at each budget."""
     ours, theirs = _ours(full), _theirs()
+    yield from _elsewhere(ours)
     for both in (False, True):
         for budget in BUDGETS:
             yield from _compete(ours, theirs, budget, both)
+
+
+def _elsewhere(models: list[Model]) -> Iterator[Claim]:
+    """What is lost on a text that nothing was fitted to, by the bound that holds for the trained source."""
+    from benchmarks import llama_peer
+
+    original = llama_peer.bundled_model()
+    base = math.exp(_losses(original.name, partial(_exact, original))[1].mean())
+    for model in models:
+        if not model.name.endswith("head"):
+            yield Claim(
+                f"Perplexity on speeches, which nothing was fitted to: {model.name}",
+                "<= 1.6x",
+                base * math.exp(model.elsewhere.mean()),
+                "perplexity",
+                base,
+                "the original model",
+                note=f"{len(model.elsewhere)} windows of {WINDOW} of the State of the Union addresses; "
+                f"on WikiText-2, on whose other split it was fitted, {_percent(model.excess):+.1f} %",
+            )
 
 
 def _compete(ours: list[Model], theirs: list[Model], budget: int, both: bool) -> Iterator[Claim]:
