@@ -5,9 +5,19 @@ from __future__ import annotations
 import scipy.fft
 import torch
 
+from gossamer.nn.conv.flash_fft_conv import FlashFFTConv
+
+_FUSED = FlashFFTConv()
+
 
 def causal_conv(u: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """``y[..., k] = sum_l kernel[..., l] u[..., k - l]`` along the last axis; both of one length, shapes broadcast."""
+    """``y[..., k] = sum_l kernel[..., l] u[..., k - l]`` along the last axis; both of one length, shapes broadcast.
+
+    Real rows (B, H, L) under kernels (H, L) go through :class:`gossamer.nn.FlashFFTConv`.
+    """
+    if not (u.is_complex() or kernel.is_complex()) and u.ndim == 3 and kernel.shape == u.shape[1:]:
+        y: torch.Tensor = _FUSED(u.contiguous(), kernel)
+        return y
     length = u.shape[-1]
     n = scipy.fft.next_fast_len(2 * length, real=not u.is_complex())
     if u.is_complex():
