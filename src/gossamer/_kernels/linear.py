@@ -6,6 +6,7 @@ reads), ``row(i, out)`` and ``matmat``. The factors are copied; native code chec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,33 @@ def nm(values: np.ndarray, positions: np.ndarray, *, cols: int, n: int, m: int) 
     return _call(
         makers[values.dtype.name], np.ascontiguousarray(bits), np.ascontiguousarray(positions), cols, n, m
     )
+
+
+def blocks(
+    weight: np.ndarray,
+    start: Sequence[int],
+    depth: Sequence[int],
+    *,
+    rows: int,
+    cols: int,
+    period: int,
+    tail: int,
+) -> Any:
+    """Prepare rows of which each block of 16 sees ``depth`` steps of ``period`` columns from ``start`` on.
+
+    Row i of a block is multiplied with ``x[start + k period + i % period]`` at step k, and at ``tail`` more steps with
+    the last entries of x. ``weight`` (float32, or uint16 for raw bfloat16) holds [block][step][16].
+    """
+    make = _native.linear.blocks_bf16 if weight.dtype == np.uint16 else _native.linear.blocks_f32
+    flat = np.ascontiguousarray(weight, None if weight.dtype == np.uint16 else np.float32)
+    return _call(
+        make, flat, np.asarray(start, np.int32), np.asarray(depth, np.int32), rows, cols, period, tail
+    )
+
+
+def chain(left: Any, right: Any) -> Any:
+    """``left @ right`` of two prepared matrices, multiplied one after the other."""
+    return _call(_native.linear.chain, left, right)
 
 
 def low_rank(base: Any, left: Any, right: Any) -> Any:

@@ -9,11 +9,13 @@ import numpy as np
 from gossamer._core.arrays import to_numpy, widen
 from gossamer._kernels import linear, lscd
 from gossamer._kernels.packing import pack_codes, unpack_codes, unpack_zeros
+from gossamer.engine.monarch import fits, prepare_monarch
 from gossamer.linalg import (
     DenseMatrix,
     GroupQuantMatrix,
     GroupSparseQuantMatrix,
     LowRankMatrix,
+    MonarchMatrix,
     NMMatrix,
     NMQuantMatrix,
     ProductMatrix,
@@ -33,8 +35,8 @@ def prepare(matrix: StructuredMatrix) -> Any:
     Bitmap tiles stay as they are. Group-quantised and group-sparse matrices keep their codes, N:M in codes become
     group-quantised, dense ones keep their float32 or bfloat16. Sparse ones become non-zeros with a bitmap, or with
     2-bit positions where n of m <= 4 entries are kept. Low-rank terms of a sum, in floats or in codes, are fused into
-    its product. Every other family runs as the dense matrix that it represents, because none of them is faster on one
-    token.
+    its product. Monarch matrices, with what low rank is added to them, run as a chain of two products where their sizes
+    fit. Every other family runs as the dense matrix that it represents, because none of them is faster on one token.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def prepare(matrix: StructuredMatrix) -> Any:
     """
     if isinstance(matrix, SumMatrix):
         return _sum(matrix)
+    if isinstance(matrix, MonarchMatrix) and fits(matrix):
+        return prepare_monarch(matrix)
     if (
         isinstance(matrix, LowRankMatrix)
         and sum(matrix.shape) * matrix.rank < matrix.shape[0] * matrix.shape[1]
@@ -129,6 +133,12 @@ def _sum(matrix: SumMatrix) -> Any:
     rest = [term for term in matrix.parts if not isinstance(term, LowRankMatrix)]
     if not low or not rest:
         return _best_of(to_numpy(matrix.to_dense()))
+    if (
+        len(rest) == 1
+        and isinstance(rest[0], MonarchMatrix)
+        and fits(rest[0], sum(term.rank for term in low))
+    ):
+        return prepare_monarch(rest[0], low)
     if len(rest) == 1:
         return _with_low_rank(prepare(rest[0]), low)
     return _with_low_rank(_best_of(np.sum([to_numpy(term.to_dense()) for term in rest], axis=0)), low)

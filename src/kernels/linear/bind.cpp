@@ -124,6 +124,38 @@ Shared make_low_rank(Shared base, Shared left, Shared right) {
     return handle;
 }
 
+template <class Scalar>
+Shared make_blocks(Array<const Scalar, 1> weight, Array<const std::int32_t, 1> start, Array<const std::int32_t, 1> depth,
+                   std::size_t row_count, std::size_t col_count, int period, int tail) {
+    const int rows = dimension("rows", row_count), cols = dimension("columns", col_count);
+    if (period < 1 || period > 16 || 16 % period) refuse("period=" + std::to_string(period) + ": expected 1, 2, 4, 8 or 16");
+    if (tail < 0 || tail > cols) refuse("tail=" + std::to_string(tail) + ": expected 0.." + std::to_string(cols));
+    const std::size_t blocks = (row_count + 15) / 16;
+    if (start.shape(0) != blocks || depth.shape(0) != blocks) refuse("start or depth: expected one a block of 16 rows");
+    std::int64_t count = 0;
+    for (std::size_t b = 0; b < blocks; ++b) {
+        const std::int64_t from = start.data()[b], steps = depth.data()[b];
+        if (from < 0 || steps < 0 || from + steps * period > cols - tail)
+            refuse("block " + std::to_string(b) + " sees columns outside the matrix");
+        count += 16 * (steps + tail);
+    }
+    if (static_cast<std::int64_t>(weight.shape(0)) != count)
+        refuse("weight has " + std::to_string(weight.shape(0)) + " entries: expected " + std::to_string(count));
+    nb::gil_scoped_release release;
+    return hold(table().blocks(
+        {rows, cols, period, tail, start.data(), depth.data(), weight.data(), count, sizeof(Scalar) == 2}));
+}
+
+Shared make_chain(Shared left, Shared right) {
+    const Linear &l = *left->linear, &r = *right->linear;
+    if (l.cols != r.rows) refuse("chain: left and right do not fit");
+    if (l.right() || r.right()) refuse("chain: factors must be plain matrices");
+    const Shared base = hold(nothing(l.rows, r.cols, "monarch"));
+    const Shared handle = hold(with_low_rank(base->linear.get(), &l, &r));
+    handle->parts = {base, left, right};
+    return handle;
+}
+
 void matmat(const Handle& handle, Array<const float, 2> x, Array<float, 2> y, bool int8, int threads, bool tiled) {
     const Linear& a = *handle.linear;
     const std::size_t tokens = x.shape(0);
@@ -154,7 +186,8 @@ void bind(nb::module_& m) {
     nb::class_<Handle>(m, "Linear")
         .def_prop_ro("shape", [](const Handle& h) { return nb::make_tuple(h.linear->rows, h.linear->cols); })
         .def_prop_ro("kernel", [](const Handle& h) {
-            return std::string(h.linear->kernel) + (h.linear->left() ? "+low-rank" : "");
+            const std::string kernel = h.linear->kernel;
+            return kernel + (h.linear->left() && kernel != "monarch" ? "+low-rank" : "");
         })
         .def_prop_ro("nbytes", [](const Handle& h) { return h.linear->bytes(); })
         .def("row", [](const Handle& h, int index, Array<float, 1> out) {
@@ -192,6 +225,9 @@ void bind(nb::module_& m) {
           nb::arg("row_ptr"), nb::arg("col"), nb::arg("qweight"), nb::arg("scale"), nb::arg("zero_int").none(),
           nb::arg("zero_float").none(), nb::arg("cols"), nb::arg("bits"), nb::arg("group"));
     m.def("low_rank", &make_low_rank);
+    m.def("blocks_f32", &make_blocks<float>);
+    m.def("blocks_bf16", &make_blocks<std::uint16_t>);
+    m.def("chain", &make_chain);
 }
 
 } // namespace gossamer::linear

@@ -238,7 +238,22 @@ private:
     const Linear *base_, *left_, *right_;
 };
 
+class Nothing final : public Linear {
+public:
+    using Linear::Linear;
+
+    void run(int first, int last, const Activation& x, float* y, std::int64_t stride) const override {
+        const int end = std::min(rows, last * unit_rows);
+        for (int token = 0; token < x.tokens; ++token)
+            std::fill(y + token * stride + first * unit_rows, y + token * stride + end, 0.0f);
+    }
+    void row(int, float* out) const override { std::fill_n(out, cols, 0.0f); }
+    std::size_t bytes() const override { return 0; }
+};
+
 } // namespace
+
+Linear* nothing(int rows, int cols, const char* kernel) { return new Nothing(rows, cols, kernel); }
 
 Linear* with_low_rank(const Linear* base, const Linear* left, const Linear* right) {
     return new LowRankSum(base, left, right);

@@ -149,6 +149,16 @@ struct NMEntries {
     const std::uint8_t* positions; // (rows, ceil(kept / 4))
 };
 
+// Rows in blocks of 16, [block][step][16]. Row i of a block takes x[start + k period + i % period] at step k < depth,
+// and at the last `tail` steps the last `tail` entries of x.
+struct BlockRows {
+    int rows, cols, period, tail; // period: 1, 2, 4, 8 or 16
+    const std::int32_t *start, *depth;
+    const void* weight; // float32, or raw bfloat16
+    std::int64_t count;
+    bool bfloat16;
+};
+
 struct Table {
     Linear* (*dense_f32)(int rows, int cols, const float* weight);
     Linear* (*dense_bf16)(int rows, int cols, const std::uint16_t* weight);
@@ -156,6 +166,7 @@ struct Table {
     Linear* (*group_sparse_quant)(int rows, int cols, const GroupSparseQuant&); // group a multiple of 16
     Linear* (*bitmap)(int rows, int cols, const float* weight); // zeros are not stored
     Linear* (*nm)(int rows, int cols, const NMEntries&);
+    Linear* (*blocks)(const BlockRows&);
     void (*quantise)(const float* x, int cols, std::int8_t* q, float* scale, std::int32_t* sum, std::int32_t* half,
                      float* mean);
 };
@@ -165,5 +176,6 @@ const Table& table(); // of the active ISA
 
 // base + left right; takes ownership of none
 Linear* with_low_rank(const Linear* base, const Linear* left, const Linear* right);
+Linear* nothing(int rows, int cols, const char* kernel); // zeros, for a chain left right to be added to
 
 } // namespace gossamer::linear
