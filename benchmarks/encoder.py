@@ -35,6 +35,8 @@ REASONS = {
     "w8": "",
     "2of4-w4-r32": "; the terms are multiplied in floating point, which costs more than 4 bits save",
     "w4s50-r32": "; panels are unpacked at every call, and the terms are multiplied in floating point",
+    "monarch-b4": "; float32 weights, of which half as many are multiplied",
+    "monarch-b4-r32": "; float32 weights",
 }
 """Why speed falls short where it does."""
 ONE_SHOT = "; one-shot"
@@ -42,7 +44,13 @@ TRAINED = (
     f"; both stages on {TEXT.windows} windows of {TEXT.length} tokens of speeches, the second towards the original's "
     "embeddings; terms fixed"
 )
-SPEED = {"w8": ">= 1.2x", "2of4-w4-r32": ">= 1x", "w4s50-r32": ">= 1x"}
+SPEED = {
+    "w8": ">= 1.2x",
+    "2of4-w4-r32": ">= 1x",
+    "w4s50-r32": ">= 1x",
+    "monarch-b4": ">= 1x",
+    "monarch-b4-r32": ">= 1x",
+}
 
 
 def retention(full: bool) -> Iterator[Claim]:

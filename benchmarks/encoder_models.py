@@ -21,6 +21,8 @@ OURS = {
     "w4s50-r32": ("gqsa-w4s50-oneshot", 32, False),
     "2of4-w4-r32-trained": ("sparsegpt-2of4-w4", 32, True),
     "w4s50-r32-trained": ("gqsa-w4s50-oneshot", 32, True),
+    "monarch-b4": ("monarch-b4", 0, False),
+    "monarch-b4-r32": ("monarch-b4-r32", 0, False),
 }
 """Recipe, rank of the low-rank terms (0: none), and whether both stages train, of each compressed encoder."""
 WORDS = {
@@ -29,6 +31,8 @@ WORDS = {
     "w4s50-r32": "W4, half of the groups of 16 pruned, rank 32",
     "2of4-w4-r32-trained": "W4, 2:4 sparse, rank 32, trained back",
     "w4s50-r32-trained": "W4, half of the groups of 16 pruned, rank 32, trained back",
+    "monarch-b4": "Monarch matrices of 4 blocks in float32",
+    "monarch-b4-r32": "Monarch matrices of 4 blocks and rank 32 in float32",
 }
 TRAINING = Training(
     epochs=3,
