@@ -50,7 +50,7 @@ def hippo(n: int, measure: str = "legs") -> tuple[np.ndarray, np.ndarray]:
     --------
     >>> from gossamer.linalg import hippo
     >>> A, B = hippo(3)
-    >>> A.round(2).tolist()
+    >>> (A.round(2) + 0).tolist()
     [[-1.0, 0.0, 0.0], [-1.73, -2.0, 0.0], [-2.24, -3.87, -3.0]]
     """
     n = check_int("n", n, low=1)

@@ -121,7 +121,7 @@ class ChainedLowRank(Structure):
     >>> from gossamer.linalg import ChainedLowRankMatrix
     >>> U, V, S, T = (np.random.default_rng(i).standard_normal((6, 2)) for i in range(4))
     >>> A = ChainedLowRankMatrix.of(U, V.T, S, T.T)
-    >>> bool(np.allclose(A @ np.ones(6), ((U @ V.T) * (S @ T.T)).sum(1))), np.linalg.matrix_rank(A.to_dense())
+    >>> bool(np.allclose(A @ np.ones(6), ((U @ V.T) * (S @ T.T)).sum(1))), int(np.linalg.matrix_rank(A.to_dense()))
     (True, 4)
     """
 

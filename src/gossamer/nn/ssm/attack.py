@@ -39,8 +39,8 @@ def fourier_attack(u: torch.Tensor, frequency: Any, amplitude: float, phase: Any
     --------
     >>> import torch
     >>> from gossamer.nn import fourier_attack
-    >>> fourier_attack(torch.zeros(4, 1), 1, 2.0)[:, 0].round().tolist()
-    [2.0, -0.0, -2.0, 0.0]
+    >>> fourier_attack(torch.zeros(4, 1), 1, 2.0)[:, 0].round().int().tolist()
+    [2, 0, -2, 0]
     """
     if u.ndim < 2:
         raise ShapeError(f"u has shape {tuple(u.shape)}: expected (..., L, H)")

@@ -59,8 +59,8 @@ def ssm_kernel(
     >>> import torch
     >>> from gossamer.nn import ssm_kernel
     >>> one = torch.ones(1, 1, dtype=torch.complex64)
-    >>> ssm_kernel(-one, one, one, torch.ones(1), 3).round(decimals=3).tolist()
-    [[0.632, 0.233, 0.086]]
+    >>> ssm_kernel(-one, one, one, torch.ones(1), 3)
+    tensor([[0.6321, 0.2325, 0.0855]])
     """
     check_choice("disc", disc, DISCRETIZATIONS)
     if (

@@ -121,7 +121,7 @@ def transfer_gap(
     >>> from gossamer.nn import transfer_gap
     >>> gap, omega = transfer_gap("legs", 16)
     >>> round(gap, 1), round(omega)
-    (10.0, 84)
+    (10.0, 81)
     """
     check_choice("name", name, GAPS)
     h = hippo_normal(n)

@@ -59,7 +59,7 @@ def gaunt_coefficients(L1: int, L2: int, L3: int) -> tuple[np.ndarray, np.ndarra
     >>> from gossamer.linalg import gaunt_coefficients
     >>> indices, values = gaunt_coefficients(1, 1, 2)
     >>> len(values), float(values[0].round(4))
-    (17, 0.2821)
+    (21, 0.2821)
     """
     return _table(check_degree("L1", L1), check_degree("L2", L2), check_degree("L3", L3))
 
