@@ -68,7 +68,9 @@ class _Reflected(StructuredMatrix):
 
 
 class HouseholderProduct(_Reflected):
-    r"""The first columns of a product of reflections, ``H_1 H_2 ... H_k diag(signs)``: orthogonal if square.
+    r"""The first columns of a product of reflections and signs: orthogonal if square.
+
+    ``H_1 H_2 ... H_k diag(signs)``, each reflection ``H = I - 2 w w^T / |w|^2``.
 
     Factors: ``reflectors`` (d, k), float32 or float64, of any length but zero; ``signs`` int8 (m,), m <= d; ``scale``
     (1,) where the family fits one. The shape is (d, m), or (m, d) for the transpose: orthonormal rows.
