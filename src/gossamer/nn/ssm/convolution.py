@@ -23,3 +23,12 @@ def causal_conv(u: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     if u.is_complex():
         return torch.fft.ifft(torch.fft.fft(u, n) * torch.fft.fft(kernel, n), n)[..., :length]
     return torch.fft.irfft(torch.fft.rfft(u, n) * torch.fft.rfft(kernel, n), n)[..., :length]
+
+
+def convolve_directions(u: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """``u`` (B, L, H) under kernels (1 or 2, H, L); the second runs backwards in time and is added."""
+    rows = u.transpose(1, 2)
+    y = causal_conv(rows, kernels[0])
+    if len(kernels) == 2:
+        y = y + causal_conv(rows.flip(-1), kernels[1]).flip(-1)
+    return y.transpose(1, 2)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gossamer._core.checks import check_choice
-from gossamer.nn.ssm.convolution import causal_conv
+from gossamer.nn.ssm.convolution import convolve_directions
 from gossamer.nn.ssm.discretize import DISCRETIZATIONS, discretize
 from gossamer.nn.ssm.initial import initial_system
 from gossamer.nn.ssm.kernel import vandermonde
@@ -117,12 +117,7 @@ class S4D(SSMLayer):
 
     def _conv(self, u: torch.Tensor) -> torch.Tensor:
         Lbar, Bbar, C = self.system()
-        kernels = vandermonde(C * Bbar, Lbar.expand_as(C), u.shape[1])
-        u = u.transpose(1, 2)
-        y = causal_conv(u, kernels[0])
-        if self.bidirectional:
-            y = y + causal_conv(u.flip(-1), kernels[1]).flip(-1)
-        return y.transpose(1, 2)
+        return convolve_directions(u, vandermonde(C * Bbar, Lbar.expand_as(C), u.shape[1]))
 
     def _scan(self, u: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         Lbar, Bbar, C = self.system()

@@ -7,7 +7,7 @@ import math
 import torch
 
 from gossamer.linalg.dynamics.hippo import hippo_normal
-from gossamer.nn.ssm.convolution import causal_conv
+from gossamer.nn.ssm.convolution import convolve_directions
 from gossamer.nn.ssm.layer import SSMLayer, log_uniform, pairs
 
 _CAUCHY = 1 << 24
@@ -137,11 +137,7 @@ class S4(SSMLayer):
     def _conv(self, u: torch.Tensor) -> torch.Tensor:
         if not u.shape[1]:
             return torch.zeros_like(u)
-        kernels, u = self._kernels(u.shape[1]), u.transpose(1, 2)
-        y = causal_conv(u, kernels[0])
-        if self.bidirectional:
-            y = y + causal_conv(u.flip(-1), kernels[1]).flip(-1)
-        return y.transpose(1, 2)
+        return convolve_directions(u, self._kernels(u.shape[1]))
 
     def _scan(self, u: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         Abar, Bbar, C = self.system()
