@@ -11,5 +11,8 @@ __getattr__, __dir__, __all__ = attach(
         "curvature.mfac": ["MFAC"],
         "curvature.shards": ["all_reduce_sum", "shard_slice"],
         "curvature.sliding": ["SlidingFisherInverse", "window_coefficients"],
+        "iteration": ["ConvergenceWarning", "Iteration", "SolverResult", "Watch"],
+        "linear.cg": ["cg"],
+        "linear.front": ["solve"],
     },
 )
