@@ -27,7 +27,8 @@ def test_iterates_are_scipys(preconditioned):
     )
     M = spla.LinearOperator(A.shape, lambda r: r / diagonal) if preconditioned else None
     spla.cg(A, b, rtol=1e-10, M=M, callback=lambda x: theirs.append(x.copy()))
-    assert result.success and result.nit == len(theirs)
+    assert result.success
+    assert result.nit == len(theirs)
     np.testing.assert_allclose(ours[1:], theirs, atol=1e-10)
 
 
@@ -38,32 +39,40 @@ def test_ends_within_the_dimension(n, seed):
     A, b = (Q * rng.uniform(1, 3, n)) @ Q.T, rng.normal(size=n)
     A = (A + A.T) / 2
     result = cg(A, b, rtol=1e-9)
-    assert result.success and result.nit <= n + 1
+    assert result.success
+    assert result.nit <= n + 1
     np.testing.assert_allclose(A @ result.x, b, atol=1e-7)
 
 
 def test_limits():
     A = poisson(5)
     zero = cg(A, np.zeros(25))
-    assert zero.success and zero.nit == 0 and not zero.x.any()
+    assert zero.success
+    assert zero.nit == 0
+    assert not zero.x.any()
     b = np.arange(25.0)
     exact = spla.spsolve(sp.csc_array(A), b)
     assert cg(A, b, x0=exact, rtol=1e-8).nit == 0
     short = cg(A, b, maxiter=2, rtol=1e-12)
-    assert not short.success and short.status == 1 and short.nit == 2
+    assert not short.success
+    assert short.status == 1
+    assert short.nit == 2
     empty = cg(np.zeros((0, 0)), np.zeros(0))
-    assert empty.success and empty.x.shape == (0,)
+    assert empty.success
+    assert empty.x.shape == (0,)
 
 
 @pytest.mark.parametrize("A", [-np.eye(3), np.diag([1.0, -1.0, 2.0]), np.zeros((3, 3))])
 def test_indefinite_ends_with_a_word(A):
     result = cg(A, np.ones(3))
-    assert not result.success and "not positive definite" in result.message
+    assert not result.success
+    assert "not positive definite" in result.message
 
 
 def test_bad_preconditioner_ends_with_a_word():
     result = cg(np.eye(3), np.ones(3), M=-np.eye(3))
-    assert not result.success and result.message.startswith("M is not")
+    assert not result.success
+    assert result.message.startswith("M is not")
 
 
 def test_float32_matrix_is_solved_in_double():
@@ -76,7 +85,9 @@ def test_multigrid_in_one_argument():
     A, b = poisson(40), np.ones(1600)
     plain = solve(A, b, rtol=1e-8)
     fast = solve(A, b, rtol=1e-8, M=pyamg.ruge_stuben_solver(sp.csr_matrix(A)))
-    assert plain.success and fast.success and fast.nit < plain.nit / 4
+    assert plain.success
+    assert fast.success
+    assert fast.nit < plain.nit / 4
     np.testing.assert_allclose(fast.x, plain.x, rtol=1e-5)
     assert plain.method == "cg"
 

@@ -26,7 +26,7 @@ def run(values, **options):
 
 
 @pytest.mark.parametrize(
-    "values, status, nit",
+    ("values", "status", "nit"),
     [
         ([0.0], 0, 0),
         ([1, 0.5, 1e-3], 0, 2),
@@ -40,14 +40,17 @@ def test_stops_and_says_why(values, status, nit):
     assert (watch.status, watch.nit) == (status, nit)
     assert "gap" in watch.message
     result = watch.result(np.ones(1), kind=SolverResult, method="m")
-    assert result.success is (status == 0) and result.nit == nit and len(result.history["gap"]) == nit + 1
+    assert result.success is (status == 0)
+    assert result.nit == nit
+    assert len(result.history["gap"]) == nit + 1
 
 
 def test_a_compiled_loop_is_recorded_as_a_loop_in_python_is():
     values = [1, 0.5, 1e-4]
     replayed = Watch("gap", tol=1e-3, maxiter=5)
     assert replayed.replay(values)
-    assert replayed.history["gap"] == run(values).history["gap"] and replayed.message == run(values).message
+    assert replayed.history["gap"] == run(values).history["gap"]
+    assert replayed.message == run(values).message
 
 
 def test_callback_sees_everything_and_stops():
@@ -62,7 +65,9 @@ def test_callback_sees_everything_and_stops():
     for k in range(9):
         if watch(np.zeros(1), 1 / (k + 1), extra=k):
             break
-    assert watch.status == 2 and [s[0] for s in seen] == [0, 1, 2] and [s[2] for s in seen] == [0, 1, 2]
+    assert watch.status == 2
+    assert [s[0] for s in seen] == [0, 1, 2]
+    assert [s[2] for s in seen] == [0, 1, 2]
     assert run([1] * 5, callback=lambda it: it.nit == 1).nit == 1
     assert run([1] * 5, callback=lambda it: None).nit == 4
 
@@ -106,11 +111,12 @@ def test_matrices_of_any_kind(A):
 
 def test_duplicates_are_summed_and_the_argument_is_left_alone():
     A = sp.csr_array((np.ones(3), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
-    assert check_csr("A", A).nnz == 2 and A.nnz == 3
+    assert check_csr("A", A).nnz == 2
+    assert A.nnz == 3
 
 
 @pytest.mark.parametrize(
-    "A, error, words",
+    ("A", "error", "words"),
     [
         (np.ones((2, 3)), ShapeError, "square"),
         (np.array([[1, np.nan], [0, 1]]), ArgumentError, "NaN"),
@@ -131,7 +137,7 @@ def test_bad_matrices(A, error, words):
 @pytest.mark.parametrize("side", [np.ones(2), np.ones((3, 1)), np.array([1, np.inf, 0])])
 def test_bad_sides(side):
     for b, x0 in ((side, None), (np.ones(3), side)):
-        with pytest.raises(ArgumentError, match="b|x0"):
+        with pytest.raises(ArgumentError, match=r"b|x0"):
             check_system(np.eye(3), b, x0)
 
 
