@@ -80,7 +80,7 @@ def cg(
     )
     r = b - operator.matvec(x) if x.any() else b.copy()
     p, rho = np.zeros_like(r), 0.0
-    over = watch(x, np.linalg.norm(r))
+    over = watch(x, float(np.linalg.norm(r)))
     while not over:
         z = r if apply is None else np.asarray(apply(r), dtype=r.dtype).reshape(r.shape)
         before, rho = rho, float(r @ z)
@@ -94,5 +94,5 @@ def cg(
         step = rho / curvature
         x += step * p
         r -= step * q
-        over = watch(x, np.linalg.norm(r))
+        over = watch(x, float(np.linalg.norm(r)))
     return watch.result(x, kind=SolverResult, method="cg")
