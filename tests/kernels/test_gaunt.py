@@ -6,7 +6,7 @@ import pytest
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._kernels.gaunt import BilinearProgram, Operand, SparseMap
 from gossamer.linalg import gaunt_coefficients, spherical_harmonics
-from gossamer.linalg.products.gaunt.aligned import aligned_product
+from gossamer.linalg.products.gaunt.aligned import aligned_filter, aligned_product
 from gossamer.linalg.products.gaunt.engines import ENGINES, multiply
 from gossamer.linalg.products.gaunt.factors import Degrees
 from gossamer.linalg.products.gaunt.grids import grid_program
@@ -111,6 +111,22 @@ def test_the_product_about_a_direction_is_the_general_product(degrees, dtype):
     y = np.repeat(h, 2 * np.arange(L_f + 1) + 1, -1) * spherical_harmonics(v, L_f)[:, None]
     ours = aligned_product(x.astype(dtype), h.astype(dtype), v.astype(dtype), degrees)
     assert np.abs(ours - by_table(x, y, *degrees)).max() < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(
+    "degrees", [(3, 3, 3), (2, 4, 5), (0, 2, 2), (6, 3, 4), (3, 0, 3), (3, 2, 0), (1, 1, 6)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_slope_in_a_filter_is_the_transpose(degrees, dtype):
+    L, L_f, out = degrees
+    rng = np.random.default_rng(0)
+    v = np.concatenate([rng.normal(size=(11, 3)), [[0, 1, 0], [0, -3, 0]]]).astype(dtype)
+    x, g = (rng.normal(size=(13, 5, (l + 1) ** 2)).astype(dtype) for l in (L, out))
+    slope = aligned_filter(x, g, v, degrees)
+    units = np.eye(L_f + 1, dtype=dtype)[:, None, None] * np.ones((13, 5, 1), dtype)
+    expected = np.stack([(aligned_product(x, unit, v, degrees) * g).sum(-1) for unit in units], -1)
+    assert slope.dtype == dtype
+    assert np.abs(slope - expected).max() < 20 * TOLERANCE[dtype]
 
 
 def test_maps_before_and_after_a_bilinear_form():

@@ -243,6 +243,21 @@ def test_wigner_matrices_are_those_of_e3nn_and_right_where_angles_degenerate():
         assert np.abs(moved - spherical_harmonics(v @ S.T, 6)).max() < 1e-13
 
 
+@pytest.mark.parametrize("l", [0, 1, 2, 5, 12])
+def test_generators_are_the_slopes_of_rotations(l):
+    from scipy.linalg import expm
+    from scipy.spatial.transform import Rotation
+
+    from gossamer.linalg.transforms.spherical.rotations import rotation_generators
+
+    omega = np.array([0.3, -0.7, 0.4])
+    G = rotation_generators(l)
+    assert np.abs(G + G.transpose(0, 2, 1)).max() < 1e-12
+    assert np.allclose(
+        expm(np.tensordot(omega, G, 1)), wigner_d(l, Rotation.from_rotvec(omega).as_matrix()), atol=1e-11
+    )
+
+
 def test_what_is_not_a_rotation_is_refused():
     with pytest.raises(ArgumentError, match="orthogonal up to"):
         wigner_d(2, 2 * np.eye(3))

@@ -18,6 +18,8 @@ from gossamer.nn import (
     gaunt_product,
     to_e3nn_irreps,
 )
+from gossamer.nn.equivariant.degree_weights import power_scales
+from gossamer.nn.equivariant.gaunt_product import gaunt_multiply
 from gossamer.testing import check_module
 
 
@@ -113,18 +115,57 @@ def test_the_cross_product_is_added_where_asked_for():
         GauntTensorProduct(1, 0, 1, 2, with_cross=True)
 
 
-def test_many_body_is_the_sum_of_weighted_whole_products():
-    layer = GauntManyBody(2, 3, correlation=3, channels=2, elements=2).double()
+def per_order(weight):
+    return weight[..., torch.tensor([l for l in range(weight.shape[-1]) for _ in range(2 * l + 1)])]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_many_body_is_the_sum_of_weighted_whole_products(own):
+    layer = GauntManyBody(2, 3, correlation=3, channels=2, elements=2, factor_weights=own).double()
     x, element = torch.randn(4, 2, 9, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
-    square = gaunt_product(x, x, 2, 2)
-    powers = [torch.nn.functional.pad(x, (0, 7)), square[..., :16], gaunt_product(square, x, 4, 2)[..., :16]]
-    degrees = torch.tensor([l for l in range(4) for _ in range(2 * l + 1)])
-    expected = sum(layer.weight[i, element][..., degrees] * power for i, power in enumerate(powers))
+    factors = [x] * 5 if not own else [x * per_order(weight) for weight in layer.factor_weight]
+    square = gaunt_product(factors[0], factors[1], 2, 2)
+    cube = gaunt_product(gaunt_product(factors[2], factors[3], 2, 2), factors[4], 4, 2)
+    powers = [torch.nn.functional.pad(x, (0, 7)), square[..., :16], cube[..., :16]]
+    weight = layer.weight * layer.scale
+    expected = sum(per_order(weight[i, element]) * power for i, power in enumerate(powers))
     assert torch.allclose(layer(x, torch.eye(2)[element]), expected, atol=1e-11)
     with pytest.raises(ShapeError, match="onehot"):
         layer(x, torch.eye(3)[element])
     with pytest.raises(ShapeError, match="x has shape"):
         layer(x[:, :1], torch.eye(2)[element])
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.parametrize(("power", "L_out"), [(1, 2), (2, 3), (3, 2), (4, 1)])
+def test_scales_bring_powers_of_normal_coefficients_to_mean_square_one(power, L_out, mixed):
+    x = torch.randn(100_000, 1, 9)
+    weights = torch.randn(len(x), power, 3) if mixed else torch.ones(len(x), power, 3)
+    factors = (x * per_order(weights)).unbind(1)
+    z = gaunt_multiply(factors, (2,) * power, L_out) if power > 1 else factors[0]
+    scales = torch.tensor(power_scales(2, power, L_out, mixed))
+    squares = (z * per_order(scales)).square().mean(0)
+    for l in range(L_out + 1):
+        assert abs(float(squares[l * l : (l + 1) ** 2].mean()) - 1) < (0.25 if power == 4 and mixed else 0.1)
+
+
+def test_a_degree_beyond_the_power_keeps_the_factor_one():
+    assert power_scales(1, 2, 4, True)[3:] == (1.0, 1.0)
+
+
+def test_factors_may_subtract_what_a_square_can_only_add():
+    x = torch.randn(200, 1, 9)
+    plain = GauntManyBody(2, 0, 2, 1, 1, factor_weights=False)
+    layer = GauntManyBody(2, 0, 2, 1, 1)
+    with torch.no_grad():
+        for module in (plain, layer):
+            module.weight.copy_(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1))
+        layer.factor_weight.copy_(torch.tensor([[[1.0, -1, 1]], [[1.0, 1, 1]]]))
+    ones = torch.ones(200, 1)
+    assert plain(x, ones).min() > 0
+    parts = torch.stack([x[..., l * l : (l + 1) ** 2].square().sum((1, 2)) for l in range(3)], 1)
+    expected = parts @ torch.tensor([1.0, -1, 1]) / (4 * np.pi) ** 0.5 * layer.scale[1].squeeze()
+    assert torch.allclose(layer(x, ones).flatten(), expected, atol=1e-4)
 
 
 def test_both_methods_of_the_convolution_have_the_same_derivatives():
@@ -148,9 +189,13 @@ def test_radial_functions_end_smoothly_at_the_cutoff():
     assert values[2:].abs().max() == 0
     (slope,) = torch.autograd.grad(values.sum(), r)
     assert slope[1].abs() < 1e-3
-    expected = (2 / 5) ** 0.5 * np.sin(np.pi * np.arange(1, 9) / 5)
+    expected = np.sin(np.pi * np.arange(1, 9) / 5)
     envelope = 1 - 21 * 0.2**5 + 35 * 0.2**6 - 15 * 0.2**7
-    assert np.allclose(values[0].detach().numpy(), expected * envelope)
+    ratio = values[0].detach().numpy() / (expected * envelope)
+    points = torch.linspace(1e-3, 5, 20_001, dtype=torch.float64)
+    mean = np.trapezoid((3 / 125 * points[:, None] ** 2 * basis(points) ** 2).numpy(), points, axis=0)
+    assert np.allclose(mean, 1, atol=1e-6)
+    assert (ratio > (2 / 5) ** 0.5 * (125 / 3) ** 0.5).all()
 
 
 def test_layouts_of_e3nn_come_and_go():

@@ -219,23 +219,30 @@ class AlignedProgram:
         expect_array("x", x, dtype, (rows, (self.L + 1) ** 2))
         expect_array("filters", filters, dtype, (rows, len(self.tables[1])))
         expect_array("turns", turns, dtype, (len(turns), 4))
-        out = np.empty((rows, (self.degree + 1) ** 2), dtype)
-        if not rows:
+        return self._run("aligned", x, filters, turns, (self.degree + 1) ** 2, threads)
+
+    def run_filter(
+        self, x: np.ndarray, slope: np.ndarray, turns: np.ndarray, threads: int | None = None
+    ) -> np.ndarray:
+        """The slope (rows, filter degree + 1) in the filters, given that of the result."""
+        rows, dtype = len(x), self.tables[0].dtype
+        expect_array("x", x, dtype, (rows, (self.L + 1) ** 2))
+        expect_array("slope", slope, dtype, (rows, (self.degree + 1) ** 2))
+        expect_array("turns", turns, dtype, (len(turns), 4))
+        return self._run("aligned_filter", x, slope, turns, len(self.tables[1]), threads)
+
+    def _run(
+        self, name: str, x: np.ndarray, y: np.ndarray, turns: np.ndarray, width: int, threads: int | None
+    ) -> np.ndarray:
+        out = np.empty((len(x), width), x.dtype)
+        if not len(x):
             return out
-        if not len(turns) or rows % len(turns):
-            raise ShapeError(f"turns has {len(turns)} rows: expected a divisor of the {rows} rows of x")
-        run = getattr(_native.gaunt, f"aligned_{dtype.name}")
-        channels = rows // len(turns)
-        run(
-            ready(x),
-            ready(filters),
-            ready(turns),
-            channels,
-            *self.tables,
-            *self.exchange,
-            out,
-            get_threads(threads),
-        )
+        if not len(turns) or len(x) % len(turns):
+            raise ShapeError(f"turns has {len(turns)} rows: expected a divisor of the {len(x)} rows of x")
+        run = getattr(_native.gaunt, f"{name}_{x.dtype.name}")
+        channels = len(x) // len(turns)
+        arrays = ready(x), ready(y), ready(turns)
+        run(*arrays, channels, *self.tables, *self.exchange, out, get_threads(threads))
         return out
 
 

@@ -76,9 +76,21 @@ void define(nb::module_& m, const std::string& name) {
                                       static_cast<int>(filter.shape(1)) - 1,
                                       degree_of(static_cast<std::int64_t>(out.shape(1))), table.data(),
                                       filter_table.data(), out_table.data(), static_cast<int>(table.shape(1)),
-                                      linear<Real>(pointers, columns, values)};
+                                      linear<Real>(pointers, columns, values), {}};
               nb::gil_scoped_release release;
               (GOSSAMER_SELECT(gaunt).*Member).aligned(all, static_cast<std::int64_t>(out.shape(0)), out.data(), threads);
+          });
+    m.def(("aligned_filter_" + name).c_str(),
+          [](In2<Real> x, In2<Real> other, In2<Real> turns, std::int64_t channels, In2<Real> table,
+             In2<Real> filter_table, In2<Real> out_table, Pointers pointers, Indices columns, In1<Real> values,
+             Array<Real, 2> out, int threads) {
+              const auto rows = rows_of(x, 1), slope = rows_of(other, 1);
+              const Aligned<Real> all{rows, {}, rows_of(turns, channels), degree_of(rows.width),
+                                      static_cast<int>(out.shape(1)) - 1, degree_of(slope.width), table.data(),
+                                      filter_table.data(), out_table.data(), static_cast<int>(table.shape(1)),
+                                      linear<Real>(pointers, columns, values), slope};
+              nb::gil_scoped_release release;
+              (GOSSAMER_SELECT(gaunt).*Member).aligned_filter(all, static_cast<std::int64_t>(out.shape(0)), out.data(), threads);
           });
 }
 

@@ -68,6 +68,7 @@ struct Aligned {
     const Real* out_table;
     int pairs;
     Linear<Real> exchange; // of the axes x and y
+    Rows<Real> other;      // of the result's degree, where the slope in the filter is asked for
 };
 
 template <class Real>
@@ -75,6 +76,7 @@ struct Entry {
     void (*grid)(const Grid<Real>&, std::int64_t rows, Real* out, int threads);
     void (*bilinear)(const Bilinear<Real>&, std::int64_t rows, Real* out, int threads);
     void (*aligned)(const Aligned<Real>&, std::int64_t rows, Real* out, int threads);
+    void (*aligned_filter)(const Aligned<Real>&, std::int64_t rows, Real* out, int threads);
 };
 
 struct Table {

@@ -33,8 +33,8 @@ void bilinear(const Bilinear<Real>& all, std::int64_t rows, Real* out, int threa
     });
 }
 
-inline constexpr Table kernels{{grid<float>, bilinear<float>, aligned<float>},
-                               {grid<double>, bilinear<double>, aligned<double>}};
+inline constexpr Table kernels{{grid<float>, bilinear<float>, aligned<float>, aligned_filter<float>},
+                               {grid<double>, bilinear<double>, aligned<double>, aligned_filter<double>}};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::gaunt

@@ -39,17 +39,27 @@ template <class Real>
 void gather(const Rows<Real>& rows, std::int64_t first, std::int64_t count, Vector<Real>* lanes) {
     constexpr int width = simd<Real>::width;
     const Real* row[width];
-    for (int k = 0; k < width; ++k) row[k] = rows.at(first + (k < count ? k : 0));
+    const Real* furthest = rows.data;
+    for (int k = 0; k < width; ++k) {
+        row[k] = rows.at(first + (k < count ? k : 0));
+        if (row[k] > furthest) furthest = row[k];
+    }
+    const auto square = [&](std::int64_t i, std::int64_t columns) __attribute__((always_inline)) {
+        Vector<Real> part[width];
+#pragma GCC unroll 16
+        for (int k = 0; k < width; ++k) part[k] = simd<Real>::load(row[k] + i);
+        transpose<Real>(part);
+        for (std::int64_t k = 0; k < columns; ++k) lanes[i + k] = part[k];
+    };
     std::int64_t i = 0;
-    if (count == width)
-        for (; i + width <= rows.width; i += width) {
-            Vector<Real> square[width];
-#pragma GCC unroll 16
-            for (int k = 0; k < width; ++k) square[k] = simd<Real>::load(row[k] + i);
-            transpose<Real>(square);
-#pragma GCC unroll 16
-            for (int k = 0; k < width; ++k) lanes[i + k] = square[k];
+    if (count == width) {
+        for (; i + width <= rows.width; i += width) square(i, width);
+        // what is read beyond a row belongs to the next one, and is dropped
+        if (i < rows.width && furthest + i + width <= rows.data + rows.count * rows.width) {
+            square(i, rows.width - i);
+            return;
         }
+    }
     for (; i < rows.width; ++i) {
         Real column[width] = {};
         for (int k = 0; k < count; ++k) column[k] = row[k][i];
@@ -60,17 +70,33 @@ void gather(const Rows<Real>& rows, std::int64_t first, std::int64_t count, Vect
 template <class Real>
 void scatter(const Vector<Real>* lanes, std::int64_t size, std::int64_t count, Real* out) {
     constexpr int width = simd<Real>::width;
-    std::int64_t i = 0;
-    if (count == width)
-        for (; i + width <= size; i += width) {
-            Vector<Real> square[width];
+    const std::int64_t whole = count == width ? size - size % width : 0;
+    if (count == width && whole < size) { // what is written beyond a row is overwritten by the next one's own
+        Vector<Real> part[width];
 #pragma GCC unroll 16
-            for (int k = 0; k < width; ++k) square[k] = lanes[i + k];
-            transpose<Real>(square);
-#pragma GCC unroll 16
-            for (int k = 0; k < width; ++k) simd<Real>::store(out + k * size + i, square[k]);
+        for (int k = 0; k < width; ++k) part[k] = whole + k < size ? lanes[whole + k] : Vector<Real>{};
+        transpose<Real>(part);
+        for (int k = 0; k < width; ++k) {
+            Real* to = out + k * size + whole;
+            if (to + width <= out + width * size) {
+                simd<Real>::store(to, part[k]);
+                continue;
+            }
+            Real last[width];
+            simd<Real>::store(last, part[k]);
+            for (std::int64_t i = 0; i < size - whole; ++i) to[i] = last[i];
         }
-    for (; i < size; ++i) {
+    }
+    for (std::int64_t i = 0; i < whole; i += width) {
+        Vector<Real> square[width];
+#pragma GCC unroll 16
+        for (int k = 0; k < width; ++k) square[k] = lanes[i + k];
+        transpose<Real>(square);
+#pragma GCC unroll 16
+        for (int k = 0; k < width; ++k) simd<Real>::store(out + k * size + i, square[k]);
+    }
+    if (count == width) return;
+    for (std::int64_t i = 0; i < size; ++i) {
         Real column[width];
         simd<Real>::store(column, lanes[i]);
         for (int k = 0; k < count; ++k) out[k * size + i] = column[k];

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
-from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
-from gossamer.linalg.products.gaunt.aligned import aligned_product
 from gossamer.linalg.transforms.spherical.harmonics import (
     check_coefficients,
     check_degree,
     spherical_harmonics,
 )
-from gossamer.nn.equivariant.degree_weights import order_degrees, output_scales, spread_over_orders
+from gossamer.nn.equivariant.aligned_autograd import AlignedProduct
+from gossamer.nn.equivariant.degree_weights import output_scales, spread_over_orders
 from gossamer.nn.equivariant.gaunt_product import gaunt_product
 from gossamer.nn.equivariant.radial import RadialMLP
 
@@ -37,8 +35,8 @@ def gaunt_convolve(
     With ``"rotate"`` each feature is turned until its edge points to the pole. There the filter has order 0 only
     (:math:`v = 0` in Fourier space), the product acts on each order m by itself, and the result is turned back: the
     Fourier transform over the azimuth is saved. ``"general"`` forms the filter and takes the product of any two
-    functions. Both give the same, at the poles too, where the angles of a rotation are not defined: its derivative is
-    taken from the general product, in which no angles occur.
+    functions. Both give the same, at the poles too, where the angles of a rotation are not defined: the derivative in
+    a direction is a torque, in which no angles occur.
 
     Parameters
     ----------
@@ -79,7 +77,9 @@ def gaunt_convolve(
     check_degree("L_out", L_out)
     if method == "rotate":
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        z = _Aligned.apply((L_in, L_filter, L_out), *(tensor.to(wide) for tensor in (x, filters, edge_vec)))
+        z = AlignedProduct.apply(
+            (L_in, L_filter, L_out), *(tensor.to(wide) for tensor in (x, filters, edge_vec))
+        )
         return z.to(x.dtype)
     y = spread_over_orders(filters) * spherical_harmonics(edge_vec, L_filter)[:, None]
     top = min(L_out, L_in + L_filter)
@@ -157,42 +157,3 @@ class GauntConvolution(torch.nn.Module):
     def extra_repr(self) -> str:
         """Degrees, channels and method."""
         return f"{self.degrees}, channels={self.channels}, method={self.method!r}"
-
-
-class _Aligned(torch.autograd.Function):
-    """The rotated product; the slope in x is a convolution with the same filter, the others are general products."""
-
-    @staticmethod
-    def forward(ctx: Any, degrees: tuple[int, int, int], *tensors: torch.Tensor) -> torch.Tensor:
-        ctx.degrees = degrees
-        ctx.save_for_backward(*tensors)
-        x, filters, vectors = (to_numpy(tensor) for tensor in tensors)
-        return torch.from_numpy(aligned_product(x, filters, vectors, degrees))
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (L, L_filter, L_out), (x, filters, vectors) = ctx.degrees, ctx.saved_tensors
-        dx = df = dv = None
-        if ctx.needs_input_grad[1]:
-            dx = _Aligned.apply((L_out, L_filter, L), grad, filters, vectors)
-        if any(ctx.needs_input_grad[2:]):
-            top = min(L_filter, L + L_out)
-            slope = gaunt_product(x, grad, L, L_out, top, engine="sphere-grid")
-            slope = torch.nn.functional.pad(slope, (0, (L_filter + 1) ** 2 - slope.shape[-1]))
-            again = torch.is_grad_enabled()
-            with torch.enable_grad():
-                points = vectors if vectors.requires_grad and again else vectors.detach().requires_grad_()
-                Y = spherical_harmonics(points, L_filter)
-            if ctx.needs_input_grad[2]:
-                df = _sum_orders(slope * Y[:, None], L_filter)
-            if ctx.needs_input_grad[3]:
-                weight = (slope * spread_over_orders(filters)).sum(1)
-                (dv,) = torch.autograd.grad(Y, points, weight, create_graph=again)
-            if df is not None and not again:
-                df = df.detach()
-        return None, dx, df, dv
-
-
-def _sum_orders(x: torch.Tensor, L: int) -> torch.Tensor:
-    """(..., (L + 1)^2) to (..., L + 1): the sum over the orders of each degree."""
-    return x.new_zeros(*x.shape[:-1], L + 1).index_add(-1, order_degrees(L), x)

@@ -108,6 +108,28 @@ def gaunt_power(x: Array, power: int, L: int, L_out: int, engine: str = "auto") 
     return _dispatch((x,), degrees, engine)
 
 
+def gaunt_multiply(
+    factors: Sequence[Array], degrees: Sequence[int], L_out: int, engine: str = "auto"
+) -> Array:
+    """Coefficients of the product of 2 to 8 functions on one grid, cut at the end, as :func:`gaunt_product` has it.
+
+    Parameters
+    ----------
+    factors : sequence of array, shapes (..., (L_i + 1)**2)
+        Coefficients; leading axes broadcast.
+    degrees : sequence of int
+        L_i.
+    L_out : int
+        Degree of the result.
+    engine : str
+        As in :func:`gaunt_product`.
+    """
+    check_int("the number of factors", len(factors), low=2, high=MAX_FACTORS)
+    whole = Degrees(tuple(degrees), (1,) * len(factors), L_out)
+    check_product([f"factors[{i}]" for i in range(len(factors))], factors, whole, engine)
+    return _dispatch(factors, whole, engine)
+
+
 def gaunt_plan(L1: int, L2: int, L3: int, dtype: Any = "float32") -> GauntPlan:
     """Tell which engine ``"auto"`` runs, and time all of them: seconds for a product on one core.
 

@@ -101,6 +101,7 @@ class GauntMACE(torch.nn.Module):
         self.register_buffer("energies", torch.tensor(energies or [0.0] * len(self.elements)))
         self.register_buffer("scale", torch.tensor(check_float("scale", scale, low=0, closed="neither")))
         self.embedding = torch.nn.Linear(len(self.elements), channels, bias=False)
+        torch.nn.init.normal_(self.embedding.weight)
         self.interactions = torch.nn.ModuleList()
         self.readouts = torch.nn.ModuleList()
         count = check_int("interactions", interactions, low=1)

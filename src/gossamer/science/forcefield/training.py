@@ -121,7 +121,7 @@ def train_force_field(
     optimizer = torch.optim.Adam(model.parameters(), learning_rate, weight_decay=weight_decay, amsgrad=True)
     steps = -(-len(parts) // check_int("batch_size", batch_size, low=1)) * epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    average = copy.deepcopy(model)
+    average, weights = copy.deepcopy(model), list(model.parameters())
     losses, seconds, taken = [], [], 0
     for _ in range(epochs):
         start, total = time.perf_counter(), 0.0
@@ -132,7 +132,7 @@ def train_force_field(
             energy, forces = model.energy_and_forces(batch, train=True)
             loss = energy_weight * ((energy - batch.energy) / batch.sizes).square().mean()
             loss = loss + force_weight * (forces - batch.forces).square().mean()
-            loss.backward()
+            loss.backward(inputs=weights)  # the positions need no second derivative
             torch.nn.utils.clip_grad_norm_(model.parameters(), 10 * force_weight**0.5)
             optimizer.step()
             schedule.step()

@@ -39,6 +39,25 @@ def aligned_product(
     return result.reshape(edges, channels, (out + 1) ** 2)
 
 
+def aligned_filter(
+    x: np.ndarray,
+    slope: np.ndarray,
+    vectors: np.ndarray,
+    degrees: tuple[int, int, int],
+    threads: int | None = None,
+) -> np.ndarray:
+    """The slope (edges, channels, L_f + 1) in the filters of :func:`aligned_product`, given that of its result."""
+    edges, channels = x.shape[:2]
+    L, L_f, out = degrees
+    result = _program(L, L_f, out, x.dtype.name).run_filter(
+        x.reshape(edges * channels, (L + 1) ** 2),
+        slope.reshape(edges * channels, (out + 1) ** 2),
+        _turns(vectors),
+        threads,
+    )
+    return result.reshape(edges, channels, L_f + 1)
+
+
 def _turns(vectors: np.ndarray) -> np.ndarray:
     """Cosine and sine of the azimuth and of the polar angle; any azimuth does where the direction is the pole."""
     wide = vectors.astype(np.float64)

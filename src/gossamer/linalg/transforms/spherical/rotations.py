@@ -127,6 +127,21 @@ def _exchange(l: int) -> np.ndarray:
     return (J + J.T) / 2
 
 
+@lru_cache(maxsize=65)
+def rotation_generators(l: int) -> np.ndarray:
+    r"""Slopes of :func:`wigner_d` at the identity, (3, 2 l + 1, 2 l + 1), for rotations about x, y and z.
+
+    Antisymmetric: :math:`D^l(R) = \exp(\omega_x G_x + \omega_y G_y + \omega_z G_z)` for the rotation by the angle
+    :math:`|\omega|` about :math:`\omega`.
+    """
+    polar = np.diag(-np.arange(-l, l + 1.0))[:, ::-1]
+    J = _exchange(l)
+    first = J @ polar @ J
+    generators = np.stack([first, polar, first @ polar - polar @ first])
+    generators.flags.writeable = False
+    return generators
+
+
 def exchange(L: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """J of all degrees up to L as row pointers (int64), columns (int32) and values (float64)."""
     pointers, columns, values = [np.zeros(1, np.int64)], [], []
