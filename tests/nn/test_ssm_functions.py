@@ -149,8 +149,13 @@ def test_a_scan_goes_on_where_another_ended():
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
 
 
-def test_convolution_is_that_of_numpy():
-    u, k = torch.randn(2, 3, 37).double(), torch.randn(3, 37).double()
+@pytest.mark.parametrize("complex_rows", [False, True])
+@pytest.mark.parametrize("complex_kernel", [False, True])
+def test_convolution_is_that_of_numpy(complex_rows, complex_kernel):
+    u, k = (
+        torch.randn(shape, dtype=torch.complex128 if kind else torch.float64)
+        for shape, kind in (((2, 3, 37), complex_rows), ((3, 37), complex_kernel))
+    )
     expected = [[np.convolve(u[b, h], k[h])[:37] for h in range(3)] for b in range(2)]
     np.testing.assert_allclose(causal_conv(u, k), np.array(expected), atol=1e-12)
 
@@ -260,3 +265,22 @@ def test_wrong_tensors_are_refused():
         fourier_attack(torch.ones(3), 1, 1)
     with pytest.raises(ArgumentError, match="dt=0"):
         spike_frequency(8, 0, 10)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [1, 64, 150])
+def test_blocks_of_time_change_nothing(monkeypatch, reverse, length):
+    from gossamer.nn.ssm import driven
+
+    u, B, C = torch.randn(3, length, 2).double(), complex_(4, 2), complex_(2, 4)
+    a, x0 = 0.9 * torch.exp(1j * torch.rand(4).double()), complex_(3, 4)
+    inputs = [t.detach().requires_grad_() for t in (u, a, B, C, x0)]
+    found = []
+    for block in (1, 1 << 18):  # at least 64 steps
+        monkeypatch.setattr(driven, "_BLOCK", block)
+        y, last = driven.driven_scan(*inputs, reverse)
+        found.append([y, last, *torch.autograd.grad(y.square().sum() + last.abs().square().sum(), inputs)])
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    expected = (C @ ssm_scan(a, u.to(B.dtype) @ B.T, x0, reverse).mT).mT.real
+    torch.testing.assert_close(found[0][0], expected)

@@ -43,6 +43,7 @@ class GauntManyBody(torch.nn.Module):
     -----
     O(nu^3 L^3) operations a channel, times nu with weights of factors; Clebsch-Gordan products of all coupled paths
     take O(L^(3 nu)).
+
     References
     ----------
     Luo, Chen, Krishnapriyan. Gaunt Tensor Products. ICLR 2024, arXiv 2401.10216.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import scipy.fft
 import torch
 
 from gossamer.nn.conv.flash_fft_conv import FlashFFTConv
@@ -11,18 +10,20 @@ _FUSED = FlashFFTConv()
 
 
 def causal_conv(u: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """``y[..., k] = sum_l kernel[..., l] u[..., k - l]`` along the last axis; both of one length, shapes broadcast.
+    """``y[..., h, k] = sum_l kernel[h, l] u[..., h, k - l]`` for rows (B, H, L) under kernels (H, L).
 
-    Real rows (B, H, L) under kernels (H, L) go through :class:`gossamer.nn.FlashFFTConv`.
+    By :class:`gossamer.nn.FlashFFTConv`. Real and imaginary parts of complex rows are rows of their own; a complex
+    kernel is two real ones.
     """
-    if not (u.is_complex() or kernel.is_complex()) and u.ndim == 3 and kernel.shape == u.shape[1:]:
-        y: torch.Tensor = _FUSED(u.contiguous(), kernel)
-        return y
-    length = u.shape[-1]
-    n = scipy.fft.next_fast_len(2 * length, real=not u.is_complex())
-    if u.is_complex():
-        return torch.fft.ifft(torch.fft.fft(u, n) * torch.fft.fft(kernel, n), n)[..., :length]
-    return torch.fft.irfft(torch.fft.rfft(u, n) * torch.fft.rfft(kernel, n), n)[..., :length]
+    rows = torch.cat([u.real, u.imag]) if u.is_complex() else u.contiguous()
+    if not kernel.is_complex():
+        y: torch.Tensor = _FUSED(rows, kernel)
+        return torch.complex(*y.chunk(2)) if u.is_complex() else y
+    real, imaginary = (_FUSED(rows, part.contiguous()) for part in (kernel.real, kernel.imag))
+    if not u.is_complex():
+        return torch.complex(real, imaginary)
+    (a, b), (c, d) = real.chunk(2), imaginary.chunk(2)
+    return torch.complex(a - d, b + c)
 
 
 def convolve_directions(u: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:

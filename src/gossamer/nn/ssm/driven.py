@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from gossamer._kernels import ssm
+
+_BLOCK = 1 << 18
+"""Real numbers of the states that go through all three stages while they are in a cache."""
 
 
 def driven_scan(
@@ -20,8 +24,8 @@ def driven_scan(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     r"""``y_k = Re(C x_k)``, ``x_k = Lbar x_{k-1} + Bbar u_k``, and the last state.
 
-    What ``ssm_scan`` and two matrix products compute, in half of the memory: one array of states is made forward, one
-    of their slopes backward. Products are real, of pairs.
+    What ``ssm_scan`` and two matrix products compute, in half of the memory and a block of time after the other: states
+    are read while they are in a cache, and slopes in them are never stored but for one block. Products are real, of pairs.
 
     Parameters
     ----------
@@ -53,29 +57,75 @@ class _DrivenScan(torch.autograd.Function):
         reverse: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         Lbar, x0 = (t.resolve_conj().resolve_neg() for t in (Lbar, x0))
-        x = u @ drive
-        states = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-        array = states.detach().numpy()
-        ssm.scan(Lbar.detach().numpy(), array, x0.detach().numpy(), reverse, out=array)
+        u, readout = u.contiguous(), read.T.contiguous()
+        x, y = u.new_empty(*u.shape[:2], drive.shape[1]), u.new_empty(*u.shape[:2], read.shape[0])
+        states, poles, carry = _pairs(x), Lbar.numpy(), x0.numpy()
+        for rows, steps, edge, before in _blocks(u, drive.shape[1], reverse):
+            torch.mm(_flat(u[rows, steps]), drive, out=_flat(x[rows, steps]))
+            start = carry[rows] if before is None else states[rows, before]
+            ssm.scan(poles, states[rows, steps], start, reverse, out=states[rows, steps])
+            torch.mm(_flat(x[rows, steps]), readout, out=_flat(y[rows, steps]))
         ctx.save_for_backward(u, Lbar, drive, read, x0, x)
         ctx.reverse = reverse
-        return x @ read.T, states[:, 0 if reverse else -1].clone()
+        return y, torch.from_numpy(states[:, 0 if reverse else -1].copy())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: torch.Tensor, dlast: torch.Tensor) -> tuple[Any, ...]:
         u, Lbar, drive, read, x0, x = ctx.saved_tensors
-        slope = dy @ read
-        slopes, states = (torch.view_as_complex(part.unflatten(-1, (-1, 2))) for part in (slope, x))
-        slopes[:, 0 if ctx.reverse else -1] += dlast
-        array = slopes.numpy()
-        da, _, dx0 = ssm.scan_back(Lbar.numpy(), states.numpy(), array, x0.numpy(), ctx.reverse, out=array)
-        flat = slope.flatten(0, 1)
-        return (
-            slope @ drive.T if ctx.needs_input_grad[0] else None,
-            torch.from_numpy(da),
-            u.flatten(0, 1).T @ flat,
-            dy.flatten(0, 1).T @ x.flatten(0, 1),
-            torch.from_numpy(dx0),
-            None,
-        )
+        dy, back = dy.contiguous(), drive.T.contiguous()
+        du = torch.empty_like(u) if ctx.needs_input_grad[0] else None
+        da, ddrive, dread = torch.zeros_like(Lbar), torch.zeros_like(drive), torch.zeros_like(read)
+        states, poles, first = _pairs(x), Lbar.numpy(), x0.numpy()
+        behind = dlast.resolve_conj().numpy().copy()  # slope in the state behind a block
+        room = torch.empty(0)
+        for rows, steps, edge, before in reversed(_blocks(u, drive.shape[1], ctx.reverse)):
+            shape = *u[rows, steps].shape[:2], drive.shape[1]
+            if room.shape != shape:
+                room = u.new_empty(shape)
+            torch.mm(_flat(dy[rows, steps]), read, out=_flat(room))
+            slopes = _pairs(room)
+            slopes[:, edge] += behind[rows]
+            start = first[rows] if before is None else states[rows, before]
+            part, _, behind[rows] = ssm.scan_back(
+                poles, states[rows, steps], slopes, start, ctx.reverse, out=slopes
+            )
+            da += torch.from_numpy(part)
+            slope = _flat(room)
+            if du is not None:
+                torch.mm(slope, back, out=_flat(du[rows, steps]))
+            ddrive.addmm_(_flat(u[rows, steps]).T, slope)
+            dread.addmm_(_flat(dy[rows, steps]).T, _flat(x[rows, steps]))
+        return du, da, ddrive, dread, torch.from_numpy(behind), None
+
+
+def _blocks(u: torch.Tensor, width: int, reverse: bool) -> list[tuple[slice, slice, int, int | None]]:
+    """Parts of (B, L, width) that stay in a cache and lie in one piece, in the order of the scan.
+
+    Sequences, steps, where in the part its last step of the scan is, and the step before it, if there is one.
+    """
+    batch, length = u.shape[:2]
+    steps = max(64, _BLOCK // width)
+    if length <= steps:
+        many = max(1, steps // length)
+        edge = 0 if reverse else length - 1
+        return [(slice(b, b + many), slice(0, length), edge, None) for b in range(0, batch, many)]
+    parts = []
+    for b in range(batch):
+        spans = [(first, min(first + steps, length)) for first in range(0, length, steps)]
+        for first, last in reversed(spans) if reverse else spans:
+            edge, before = (0, last) if reverse else (last - first - 1, first - 1)
+            inside = 0 <= before < length
+            parts.append((slice(b, b + 1), slice(first, last), edge, before if inside else None))
+    return parts
+
+
+def _flat(x: torch.Tensor) -> torch.Tensor:
+    """(B, L, n) in one piece as (B L, n)."""
+    return x.view(-1, x.shape[-1])
+
+
+def _pairs(x: torch.Tensor) -> np.ndarray:
+    """Pairs of reals (B, L, 2 M) as complex numbers (B, L, M), shared."""
+    states: np.ndarray = torch.view_as_complex(x.detach().unflatten(-1, (-1, 2))).numpy()
+    return states
