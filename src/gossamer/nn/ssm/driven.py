@@ -25,7 +25,8 @@ def driven_scan(
     r"""``y_k = Re(C x_k)``, ``x_k = Lbar x_{k-1} + Bbar u_k``, and the last state.
 
     What ``ssm_scan`` and two matrix products compute, in half of the memory and a block of time after the other: states
-    are read while they are in a cache, and slopes in them are never stored but for one block. Products are real, of pairs.
+    are read while they are in a cache, and of slopes in them no more than a block is stored. Products are real, of
+    pairs.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class _DrivenScan(torch.autograd.Function):
         u, readout = u.contiguous(), read.T.contiguous()
         x, y = u.new_empty(*u.shape[:2], drive.shape[1]), u.new_empty(*u.shape[:2], read.shape[0])
         states, poles, carry = _pairs(x), Lbar.numpy(), x0.numpy()
-        for rows, steps, edge, before in _blocks(u, drive.shape[1], reverse):
+        for rows, steps, _, before in _blocks(u, drive.shape[1], reverse):
             torch.mm(_flat(u[rows, steps]), drive, out=_flat(x[rows, steps]))
             start = carry[rows] if before is None else states[rows, before]
             ssm.scan(poles, states[rows, steps], start, reverse, out=states[rows, steps])
