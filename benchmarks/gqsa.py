@@ -19,6 +19,7 @@ from benchmarks.decoding import CONTEXT, IDS, PROMPT, OurDecoder, decode_race
 from benchmarks.gqsa_budgets import budgets
 from benchmarks.gqsa_first_blocks import first_blocks
 from benchmarks.gqsa_kernels import balance, products
+from benchmarks.gqsa_mixture import mixture_quality
 from benchmarks.gqsa_quality import quality, weight_error
 from benchmarks.harness import Claim, busy_core, compare, run
 from benchmarks.kernels import read_bandwidth
@@ -216,6 +217,7 @@ if __name__ == "__main__":
             "weight-error": weight_error,
             "first-blocks": first_blocks,
             "budgets": budgets,
+            "mixture": mixture_quality,
         },
         packages=["llama-cpp-python", "onnxruntime", "torch"],
     )
