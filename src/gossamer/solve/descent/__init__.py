@@ -1,0 +1,1 @@
+"""Descent on a block of coordinates at a time."""

@@ -1,0 +1,1 @@
+"""Objectives of block coordinate descent, each with the quantity that it maintains."""

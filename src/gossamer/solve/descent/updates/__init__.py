@@ -1,0 +1,1 @@
+"""What is done to a block of coordinates once it is chosen."""
