@@ -101,13 +101,126 @@ def test_circular_convolutions_share_a_transform_between_rows_but_not_what_is_no
     assert close(y, expected, "float64", plan.points)
 
 
+@pytest.mark.parametrize("dtype", kernels.DTYPES)
+@pytest.mark.parametrize(
+    ("columns", "taps", "short"), [(True, 1, 0), (True, 40, 0), (False, 15, 0), (True, 40, 30)]
+)
+@pytest.mark.parametrize("windows", [0.3, 1, 3.4])
+def test_windows_of_rows_of_any_length_are_read_and_written_in_place(dtype, columns, taps, short, windows):
+    plan = chain((16,) if columns else (5, 4), columns, True, dtype)
+    step = 2 * plan.points - taps + 1 - short
+    length = int(step * windows)
+    rng = np.random.default_rng(4)
+    u, dy = rng.standard_normal((2, 2, 3, length)).astype(dtype)
+    k = rng.standard_normal((3, taps)).astype(dtype)
+    expected = convolved(u, k)
+    assert close(kernels.convolve(plan, u, k, step=step), expected, dtype, length)
+    spectra = kernels.spectra_of(plan, k)
+    later = kernels.convolve(plan, u, None, taps=taps, spectra=spectra, step=step, history=taps - 1)
+    assert later.shape == (2, 3, max(length - taps + 1, 0))
+    assert later.size == 0 or close(later, expected[..., taps - 1 :], dtype, length)
+    du, dk, *_ = kernels.differentiate(plan, dy, u, k, step=step)
+    assert close(du, correlated(dy, k), dtype, length)
+    n = 2 * length + taps
+    sums = np.fft.irfft((np.fft.rfft(dy.astype(float), n) * np.fft.rfft(u.astype(float), n).conj()).sum(0), n)
+    assert close(dk, sums[:, :taps], dtype, 4 * length)
+
+
+@pytest.mark.parametrize("dtype", kernels.DTYPES)
+def test_tiles_that_are_left_out_are_zero_forward_and_backward(dtype):
+    plan = chain((5, 4), True, True, dtype)
+    rng = np.random.default_rng(5)
+    u, dy = rng.standard_normal((2, 3, 2, plan.points)).astype(dtype)
+    k = rng.standard_normal((2, 2 * plan.points)).astype(dtype)
+    live = (rng.random(20) < 0.4).astype(np.uint8)
+    spectra = kernels.spectra_of(plan, k)
+    spectra = (spectra.reshape(2, 20, -1) * live[:, None]).reshape(spectra.shape).astype(dtype)
+    assert np.array_equal(kernels.spectra_of(plan, k, live=live), spectra)
+    given = {"taps": k.shape[1], "spectra": spectra}
+    dense, sparse = (kernels.convolve(plan, u, None, live=kept, **given) for kept in (None, live))
+    assert close(sparse, dense, dtype, plan.points)
+    assert close(kernels.convolve(plan, u, k, live=live), dense, dtype, plan.points)
+    du, dk, *_ = kernels.differentiate(plan, dy, u, None, live=live, **given)
+    wanted_du, wanted_dk, *_ = kernels.differentiate(plan, dy, u, None, **given)
+    assert close(du, wanted_du, dtype, plan.points)
+    # the gradient of the filter that is left is that of all of it, with the same part left out
+    ours, all_of_it = (kernels.spectra_of(plan, x) for x in (dk, wanted_dk))
+    kept = (all_of_it.reshape(2, 20, -1) * live[:, None]).reshape(ours.shape)
+    assert close(ours, kept, dtype, plan.points)
+
+
+@pytest.mark.parametrize("dtype", kernels.DTYPES)
+@pytest.mark.parametrize("factor", [2, 4, 8, 16])
+@pytest.mark.parametrize(("length", "coarse", "reach"), [(0, 5, 3), (1, 40, 4), (300, 200, 4), (640, 40, 7)])
+def test_resampling_and_its_transpose_are_their_definition(dtype, factor, length, coarse, reach):
+    length = min(length, factor * coarse)
+    rng = np.random.default_rng(6)
+    x, g = rng.standard_normal((3, length)).astype(dtype), rng.standard_normal((3, coarse)).astype(dtype)
+    window = rng.standard_normal((factor, 2 * reach)).astype(dtype)
+    matrix = np.zeros((coarse, length))
+    for n in range(length):
+        for r in range(factor):
+            for q in range(2 * reach):
+                m, rest = divmod(n - r - (q - reach) * factor, factor)
+                if rest == 0:
+                    matrix[m % coarse, n] += (-1) ** (m // coarse) * window[r, q]
+    assert np.allclose(kernels.decimate(x, window, coarse), x @ matrix.T, atol=TOLERANCE[dtype] * 100)
+    assert np.allclose(kernels.interpolate(g, window, length), g @ matrix, atol=TOLERANCE[dtype] * 100)
+    threads = [kernels.decimate(x, window, coarse, threads=t).tobytes() for t in (1, 2)]
+    assert threads[0] == threads[1]
+
+
+def test_resampling_refuses_what_would_leave_an_array():
+    x, window = np.zeros((1, 8)), np.zeros((2, 4))
+    with pytest.raises(ShapeError, match="length=8, coarse=3"):
+        kernels.decimate(x, window, 3)
+    with pytest.raises(ShapeError, match="coarse=1"):
+        kernels.interpolate(x[:, :1].copy(), window, 2)
+    for bad in (np.zeros((3, 4)), np.zeros((2, 3)), np.zeros(4)):
+        with pytest.raises(ShapeError, match="window"):
+            kernels.decimate(x, bad, 8)
+    with pytest.raises(ArgumentError, match="x is int64"):
+        kernels.decimate(x.astype(int), window, 8)
+
+
+def test_products_of_bfloat16_are_those_of_rounded_factors():
+    torch = pytest.importorskip("torch")
+
+    def rounded(x):
+        return torch.from_numpy(np.ascontiguousarray(x, np.float32)).bfloat16().float().numpy().astype(float)
+
+    side, inner = 6, 5
+    plan = kernels.chain(
+        side * inner, (side, inner), columns=False, twisted=False, products=True, bfloat16=True
+    )
+    rng = np.random.default_rng(7)
+    x = (rng.standard_normal((2, 30)) + 1j * rng.standard_normal((2, 30))).astype(np.complex64)
+    y = kernels.transform(plan, x)
+    work = x.reshape(2, side, inner).astype(complex)
+    for axis, n in ((1, side), (2, inner)):
+        if axis == 2:
+            work = work * np.exp(-2j * np.pi * np.outer(np.arange(side), np.arange(inner)) / 30)
+        F = np.exp(-2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n)
+        F, work = rounded(F.real) + 1j * rounded(F.imag), rounded(work.real) + 1j * rounded(work.imag)
+        work = np.einsum("fn,bnj->bfj" if axis == 1 else "fn,bjn->bjf", F, work)
+    # twiddles in float32 may round a number the other way
+    assert np.median(np.abs(y - work.reshape(2, 30))) < 1e-5
+    assert np.abs(y - work.reshape(2, 30)).max() < 0.05
+
+
 def test_bits_do_not_depend_on_threads():
     plan = chain((4,), True, True, "float32")
     rng = np.random.default_rng(3)
     u, dy = rng.standard_normal((2, 6, 5, plan.points), dtype=np.float32)
     k = rng.standard_normal((5, plan.points), dtype=np.float32)
+    few, step = k[:, : plan.points // 8].copy(), plan.points // 2
     runs = [
-        [kernels.convolve(plan, u, k, threads=t), *kernels.differentiate(plan, dy, u, k, threads=t)[:2]]
+        [
+            kernels.convolve(plan, u, k, threads=t),
+            *kernels.differentiate(plan, dy, u, k, threads=t)[:2],
+            kernels.convolve(plan, u, few, step=step, threads=t),
+            kernels.differentiate(plan, dy, u, few, step=step, threads=t)[1],
+        ]
         for t in (1, 2, 7)
     ]
     for run in runs[1:]:
@@ -129,6 +242,14 @@ def test_what_would_leave_an_array_is_refused():
         kernels.convolve(plan, u, k, before=u[:, :, :4])
     with pytest.raises(ShapeError, match="spectra"):
         kernels.convolve(plan, u, None, taps=8, spectra=np.zeros((2, 3), np.float32))
+    with pytest.raises(ArgumentError, match=f"step=2041: expected 1 to {2 * plan.points - 4}"):
+        kernels.convolve(plan, u, np.zeros((2, 5), np.float32), step=2041)
+    with pytest.raises(ArgumentError, match="history=3: expected 0 or 4"):
+        kernels.convolve(plan, u, np.zeros((2, 5), np.float32), step=20, history=3)
+    with pytest.raises(ArgumentError, match="none with windows"):
+        kernels.convolve(plan, u, k, step=20, before=u)
+    with pytest.raises(ShapeError, match="live"):
+        kernels.convolve(plan, u, k, live=np.ones(3, np.uint8))
     with pytest.raises(ArgumentError, match="radices"):
         kernels.chain(11, (11,), columns=False, twisted=True)
     with pytest.raises(ArgumentError, match="product"):

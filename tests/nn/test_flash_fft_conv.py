@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer.linalg import calibrate_fft_conv, plan_fft_conv
 from gossamer.linalg.transforms.fft_conv import rates
+from gossamer.linalg.transforms.fft_conv.chains import PUBLISHED
 from gossamer.nn import FlashFFTConv, HyenaBlock, LongConv
 from gossamer.testing import check_module
 
@@ -156,9 +157,68 @@ def test_bfloat16_is_computed_in_float32(engine):
         assert (a.float() - b).abs().max() <= 1e-2 * b.abs().max()
 
 
-def test_compiled_graphs_hold_one_operator():
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("L", "circular", "factors"), [(700, False, None), (256, True, (16, 16)), (60, False, (4, 15))]
+)
+def test_products_in_bfloat16_have_sums_and_twiddles_of_float32(held, L, circular, factors):
+    args = inputs(3, 5, L, L, held, grad=True)
+    conv = FlashFFTConv(dtype=torch.bfloat16, factors=factors)
+    plan = conv.explain(args[0], args[1], circular)
+    assert (plan.engine, plan.dtype, plan.sums) == ("gemm", "bfloat16", "float32")
+    wide = [x.detach().double().requires_grad_() for x in args]
+    exact = FlashFFTConv(dtype=torch.float64)
+    ys = [c(*x, circular=circular) for c, x in ((conv, args), (exact, wide))]
+    weight = torch.randn(ys[0].shape, dtype=torch.float64)
+    grads = [
+        torch.autograd.grad((y.double() * weight).sum(), x) for y, x in zip(ys, (args, wide), strict=True)
+    ]
+    assert ys[0].dtype == held
+    # as much as rounding the input and the matrix of every factor: 2^-9 each, at random, over a few factors
+    for a, b in zip((ys[0], *grads[0]), (ys[1], *grads[1]), strict=True):
+        assert (a.double() - b).square().mean().sqrt() <= 1e-2 * b.square().mean().sqrt()
+
+
+def test_products_in_bfloat16_err_no_more_on_long_sequences():
+    errors = []
+    for L in (256, 4096, 16384):
+        u, k, *_ = inputs(1, 2, L, L, torch.float32)
+        y, exact = FlashFFTConv(dtype=torch.bfloat16)(u, k), by_fft(u.double(), k.double())
+        errors.append(float((y - exact).square().mean().sqrt() / exact.square().mean().sqrt()))
+    assert max(errors) < 1e-2
+    assert errors[-1] < 2.5 * errors[0]
+
+
+def test_a_dtype_is_that_of_the_arithmetic_not_of_the_result():
+    u, k, *_ = inputs(1, 2, 300, 300, torch.float32)
+    fine, exact = FlashFFTConv(dtype=torch.float64)(u, k), by_fft(u.double(), k.double())
+    assert fine.dtype == torch.float32
+    assert torch.equal(fine, exact.float()) or (fine - exact).abs().max() < 1e-7 * exact.abs().max()
+    rough = FlashFFTConv(dtype=torch.float32)(u.double(), k.double())
+    assert rough.dtype == torch.float64
+    assert 1e-9 < (rough - exact).abs().max() / exact.abs().max() < 1e-5
+    with pytest.raises(ArgumentError, match="dtype"):
+        FlashFFTConv(dtype=torch.float16)
+
+
+def test_factors_of_the_publication():
+    for L, factors in ((256, (16, 16)), (1000, (32, 32)), (32768, (32, 32, 32)), (60000, (16,) * 4)):
+        assert plan_fft_conv(L, factors="paper").factors == factors
+    assert [math.prod(f) for f in PUBLISHED.values()] == list(PUBLISHED)
+    u, k, *_ = inputs(2, 3, 600, 600)
+    assert torch.allclose(FlashFFTConv(factors="paper")(u, k), by_fft(u, k))
+    u, k, *_ = inputs(2, 3, 256, 256)
+    assert torch.allclose(FlashFFTConv(factors="paper")(u, k, circular=True), by_fft(u, k, 256))
+    with pytest.raises(ArgumentError, match="one of"):
+        plan_fft_conv(300, factors="paper", circular=True)
+    with pytest.raises(ArgumentError, match="'paper'"):
+        FlashFFTConv(factors="papre")
+
+
+@pytest.mark.parametrize("options", [{}, {"factors": "paper"}, {"factors": (5, 16), "dtype": torch.bfloat16}])
+def test_compiled_graphs_hold_one_operator(options):
     args = inputs(2, 3, 40, 40, torch.float32, grad=True)
-    conv = FlashFFTConv()
+    conv = FlashFFTConv(**options)
 
     def step(u, k, pre, post, skip):
         return conv(2 * u, k, pre, post, skip).sin()
@@ -171,7 +231,7 @@ def test_compiled_graphs_hold_one_operator():
     ):
         assert torch.allclose(a, b, atol=1e-4)
     torch.library.opcheck(
-        torch.ops.gossamer.fft_conv, (*args, None, False, False, "auto", None),
+        torch.ops.gossamer.fft_conv, (*args, None, False, False, "auto", None, None),
         test_utils=("test_schema", "test_faketensor"),
     )  # fmt: skip
 
@@ -233,7 +293,9 @@ def test_plans_say_what_runs():
         ({"fft_size": 50}, "at least L \\+ taps - 1 = 79"),
         ({"engine": "codelet", "factors": (11, 10)}, "each of"),
         ({"engine": "codelet", "factors": (4, 4)}, "product of 40"),
-        ({"engine": "gemm", "factors": (128, 2)}, "from 2 to 64"),
+        ({"engine": "gemm", "factors": (129, 2)}, "from 2 to 128"),
+        ({"engine": "codelet", "factors": "paper"}, "expected 'gemm'"),
+        ({"engine": "fft", "dtype": torch.bfloat16}, "expected 'gemm'"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(options, message):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.linalg.transforms.fft_conv.chains import spectrum_order
+from gossamer.linalg.transforms.fft_conv.windows import choose_windows
 from gossamer.nn import DepthwiseConv1d, FlashFFTConv, FrequencySparseFFTConv, PartialFFTConv, pattern_for
 from gossamer.testing import check_module
 
@@ -33,6 +34,31 @@ def test_a_partial_convolution_and_its_gradients_are_those_of_the_first_taps(L, 
     for a, b in zip(*(torch.autograd.grad((z * weight).sum(), (u, k)) for z in (y, expected)), strict=True):
         assert torch.allclose(a, b)
     assert (torch.autograd.grad(PartialFFTConv(taps, chunk)(u, k).sum(), k)[0][:, taps:] == 0).all()
+
+
+def test_partial_convolutions_in_bfloat16_keep_the_dtype_and_to_second_order_the_gradients():
+    torch.manual_seed(5)
+    u = torch.randn(2, 3, 3000, dtype=torch.bfloat16, requires_grad=True)
+    k = torch.randn(3, 40, requires_grad=True)
+    y, expected = PartialFFTConv(40)(u, k), short(u.float(), k)
+    assert y.dtype == torch.bfloat16
+    assert (y.float() - expected).abs().max() <= 1e-2 * expected.abs().max()
+    ours, theirs = (torch.autograd.grad(z.float().sum(), (u, k)) for z in (y, expected))
+    assert ours[0].dtype == torch.bfloat16
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.float() - b.float()).abs().max() <= 2e-2 * b.float().abs().max()
+    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((1, 2, 9), (2, 4))]
+    assert torch.autograd.gradgradcheck(PartialFFTConv(4), leaves, fast_mode=True)
+
+
+@pytest.mark.parametrize(("length", "taps"), [(131072, 8192), (4_000_000, 16), (5000, 4000), (1, 1)])
+def test_windows_hold_what_they_say_and_are_the_cheapest_of_their_kind(length, taps):
+    windows = choose_windows(length, taps)
+    assert windows.step + taps - 1 == 2 * windows.points == 2 * windows.chain().points
+    assert windows.step * windows.count >= length
+    for chunk in (taps, 4 * taps, length):
+        assert choose_windows(length, taps, chunk=chunk).seconds >= windows.seconds * (1 - 1e-9)
+    assert "windows a row" in str(windows)
 
 
 @settings(deadline=None, max_examples=20)
@@ -64,7 +90,16 @@ def odd_spectrum_convolution(u, k, n, kept):
 
 @pytest.mark.parametrize(
     "options",
-    [{"sparsity": 0.5}, {"sparsity": 0.9}, {"pattern": (1, 3)}, {"pattern": (0, 2, 5)}, {"n_partial": 300}],
+    [
+        {"sparsity": 0.5},
+        {"sparsity": 0.9},
+        {"pattern": (1, 3)},
+        {"pattern": (0, 2, 5)},
+        {"n_partial": 300},
+        {"n_partial": 200},
+        {"n_partial": 60},
+        {"n_partial": 1},
+    ],
 )
 def test_what_is_left_out_is_zero_in_the_spectrum_and_the_result_is_real(options):
     torch.manual_seed(2)
@@ -86,6 +121,27 @@ def test_what_is_left_out_is_zero_in_the_spectrum_and_the_result_is_real(options
     assert torch.allclose((conv(v, k)).sum(), (v * grad).sum())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"sparsity": 0.5}, {"sparsity": 0.97}, {"pattern": (0, 2, 5)}, {"n_partial": 300}, {"n_partial": 60}],
+)
+@pytest.mark.parametrize("taps", [40, 500, 900, 3000])
+def test_gradients_of_what_is_kept_skip_as_much_and_are_those_of_the_definition(options, taps):
+    torch.manual_seed(6)
+    shapes = ((2, 2, 500), (2, taps), (2, 2, 500), (2, 2, 500), (2,))
+    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    conv = FrequencySparseFFTConv(**options)
+    y = conv(*leaves)
+    weight = torch.randn_like(y)
+    native = torch.autograd.grad(y, leaves, weight, retain_graph=True)
+    composed = torch.autograd.grad(y, leaves, weight, create_graph=True)
+    for a, b in zip(native, composed, strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
+    short = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((1, 1, 9), (1, 5))]
+    assert torch.autograd.gradcheck(FrequencySparseFFTConv(sparsity=0.5), short, fast_mode=True)
+    assert torch.autograd.gradgradcheck(FrequencySparseFFTConv(sparsity=0.5), short, fast_mode=True)
+
+
 def test_skipped_tiles_are_those_that_the_pattern_predicts():
     u, k = torch.randn(1, 2, 8192), torch.randn(2, 8192)
     dense = FrequencySparseFFTConv(pattern=(0,))
@@ -93,7 +149,24 @@ def test_skipped_tiles_are_those_that_the_pattern_predicts():
     for sparsity in (0.5, 0.75):
         kept, computed = FrequencySparseFFTConv(sparsity=sparsity).kept(u, k)
         assert kept == computed == 1 - sparsity
-    assert FrequencySparseFFTConv(n_partial=2000).kept(u, k)[1] == 1
+    for width, computed in ((12000, 1), (4096, 1 / 2), (2000, 1 / 4), (900, 1 / 8), (50, 1 / 16)):
+        low = FrequencySparseFFTConv(n_partial=width)
+        assert low.kept(u, k) == (width / low.explain(u, k).size, computed)
+
+
+@pytest.mark.parametrize("width", [4096, 500])
+def test_low_frequencies_alone_are_as_exact_in_float32_and_take_gates(width):
+    torch.manual_seed(7)
+    u, k, pre, post = torch.randn(4, 2, 2, 8192)[:, :, :, :8000]
+    u, k, pre, post = (x.contiguous() for x in (u, k, pre, post))
+    k, skip = k[0], torch.randn(2)
+    conv = FrequencySparseFFTConv(n_partial=width)
+    exact = conv(*(x.double() for x in (u, k, pre, post, skip)))
+    if conv.explain(u, k).size == conv.explain(u.double(), k.double()).size:
+        assert (conv(u, k, pre, post, skip) - exact).abs().max() <= 2e-6 * 14 * exact.abs().max()
+    half = conv(*(x.bfloat16() for x in (u, k, pre, post, skip)))
+    assert half.dtype == torch.bfloat16
+    assert (half.double() - exact).abs().max() <= 3e-2 * exact.abs().max()
 
 
 def test_patterns_of_the_paper():

@@ -18,6 +18,7 @@ from gossamer._kernels.views import expect_array
 
 RADICES = (1, 2, 3, 4, 5, 7, 8, 16)
 DTYPES = ("float32", "float64")
+LARGEST_SIDE = 128
 
 
 def lanes(dtype: Any) -> int:
@@ -31,6 +32,7 @@ class Chain:
 
     ``twisted`` chains work modulo ``z^points - i`` and hold ``2 * points`` real numbers, others modulo
     ``z^points - 1`` and hold two rows. ``factors`` lists all of the chain, with the two of the tile where ``columns``.
+    ``bfloat16`` chains are products of matrices in bfloat16, with float32 sums and twiddle factors.
     """
 
     points: int
@@ -38,6 +40,7 @@ class Chain:
     columns: bool
     twisted: bool
     products: bool
+    bfloat16: bool
     dtype: np.dtype
     native: Any
 
@@ -59,12 +62,13 @@ def chain(
     twisted: bool,
     dtype: Any = np.float32,
     products: bool = False,
+    bfloat16: bool = False,
 ) -> Chain:
     """The chain of these radices, followed by a tile of lanes x lanes points where ``columns``; kept for later calls.
 
-    With ``products`` each is a product with a Fourier matrix, of any side up to 64, and lanes are channels.
+    With ``products`` each is a product with a Fourier matrix, of any side up to 128, and lanes are channels.
     """
-    kind = bool(columns), bool(twisted), bool(products)
+    kind = bool(columns), bool(twisted), bool(products), bool(bfloat16)
     return _chain(int(points), tuple(radices), *kind, np.dtype(dtype), _native.active_isa())
 
 
@@ -75,13 +79,16 @@ def _chain(
     columns: bool,
     twisted: bool,
     products: bool,
+    bfloat16: bool,
     dtype: np.dtype,
     isa: str,
 ) -> Chain:
     check_choice("dtype", dtype.name, DTYPES)
     width = lanes(dtype)
     tail = (width, width) if columns else ()
-    sides = range(1, 65) if products else RADICES
+    sides = range(1, LARGEST_SIDE + 1) if products else RADICES
+    if bfloat16 and not (products and dtype == np.float32):
+        raise ArgumentError("bfloat16: expected a chain of products with dtype float32")
     if not radices or any(radix not in sides for radix in radices) or (products and columns):
         raise ArgumentError(f"radices={radices}: expected at least one, each of {tuple(sides)}")
     if math.prod((*radices, *tail)) != points or points < 1:
@@ -93,8 +100,9 @@ def _chain(
         columns,
         twisted,
         products,
+        bfloat16,
         dtype,
-        native(points, list(radices), columns, twisted, products),
+        native(points, list(radices), columns, twisted, products, bfloat16),
     )
 
 
@@ -110,22 +118,25 @@ def convolve(
     skip: np.ndarray | None = None,
     live: np.ndarray | None = None,
     out: np.ndarray | None = None,
+    step: int = 0,
+    history: int = 0,
     threads: int | None = None,
 ) -> np.ndarray:
     """``after * ((before * u) conv k) + skip * u`` for rows ``u`` (batch, channels, length).
 
     ``k`` (channels, taps) may be given by ``spectra``. Raw bfloat16 (uint16) runs in float32 and wants spectra.
-    ``live`` (tiles,) bytes says which tiles of the spectrum are kept; the rest must be zero in ``spectra``.
+    ``live`` (tiles,) bytes says which tiles of the spectrum are kept; the rest must be zero in ``spectra``. With a
+    ``step`` rows of any length are taken window by window, ``step`` outputs each, and u may have ``history`` points
+    before the first output's: ``taps - 1``, or none for an empty past.
     """
-    y = np.empty_like(u) if out is None else out
-    taps = _check(plan, u, k, taps, spectra, before=before, after=after, skip=skip, y=y)
-    if live is not None:
-        if not plan.columns:
-            raise ArgumentError("live: expected a chain of columns")
-        expect_array("live", live, np.uint8, (plan.points // int(plan.native.lanes) ** 2,))
-    if u.size:
+    history = int(history)
+    y = np.empty((*u.shape[:2], max(u.shape[2] - history, 0)), u.dtype) if out is None else out
+    taps = _check(
+        plan, u, k, taps, spectra, step, history, before=before, after=after, skip=skip, y=y, live=live
+    )
+    if y.size:
         run = getattr(plan.native, f"convolve_{_held(u)}")
-        run(u, taps, k, spectra, before, after, skip, y, live, get_threads(threads))
+        run(u, taps, k, spectra, before, after, skip, y, live, history, int(step), get_threads(threads))
     return y
 
 
@@ -140,14 +151,19 @@ def differentiate(
     before: np.ndarray | None = None,
     after: np.ndarray | None = None,
     skip: np.ndarray | None = None,
+    live: np.ndarray | None = None,
     needs: Sequence[bool] = (True, True, True, True, True),
+    step: int = 0,
     threads: int | None = None,
 ) -> list[np.ndarray | None]:
-    """Gradients of :func:`convolve` with respect to u, k, before, after and skip, those that ``needs`` says."""
+    """Gradients of :func:`convolve` with respect to u, k, before, after and skip, those that ``needs`` says.
+
+    With ``live`` that of k is of the tiles that are kept.
+    """
     wanted = [
         bool(need) and (i < 2 or (before, after, skip)[i - 2] is not None) for i, need in enumerate(needs)
     ]
-    taps = _check(plan, u, k, taps, spectra, before=before, after=after, skip=skip, dy=dy)
+    taps = _check(plan, u, k, taps, spectra, step, before=before, after=after, skip=skip, dy=dy, live=live)
     channels, real = u.shape[1], plan.dtype
     du = np.empty_like(u) if wanted[0] or wanted[2] else None
     dbefore = np.empty_like(u) if wanted[2] else None
@@ -158,20 +174,23 @@ def differentiate(
         run = getattr(plan.native, f"differentiate_{_held(u)}")
         run(
             dy, u, taps, k, spectra, before, after, skip,
-            du, dk, dbefore, dafter, dskip, get_threads(threads),
+            du, dk, dbefore, dafter, dskip, live, int(step), get_threads(threads),
         )  # fmt: skip
     return [du if wanted[0] else None, dk, dbefore, dafter, dskip]
 
 
-def spectra_of(plan: Chain, k: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """Spectra of ``k`` (channels, taps) in the chain's order, times 1 / points."""
+def spectra_of(
+    plan: Chain, k: np.ndarray, threads: int | None = None, *, live: np.ndarray | None = None
+) -> np.ndarray:
+    """Spectra of ``k`` (channels, taps) in the chain's order, times 1 / points; zero in tiles that are not live."""
     if k.ndim != 2 or k.dtype != plan.dtype or not k.flags.c_contiguous:
         raise ArgumentError(
             f"k is {k.dtype} {k.shape}: expected contiguous {plan.dtype} of shape (channels, taps)"
         )
+    _check_live(plan, live)
     out = np.empty(plan.spectra_shape(len(k)), plan.dtype)
     if out.size:
-        plan.native.spectrum(k, out, get_threads(threads))
+        plan.native.spectrum(k, out, live, get_threads(threads))
     return out
 
 
@@ -201,6 +220,10 @@ def _check(
     k: np.ndarray | None,
     taps: int | None,
     spectra: np.ndarray | None,
+    step: int,
+    history: int = 0,
+    *,
+    live: np.ndarray | None,
     **arrays: np.ndarray | None,
 ) -> int:
     held = u.dtype
@@ -220,16 +243,75 @@ def _check(
     if taps is None or taps < 1:
         raise ArgumentError(f"taps={taps}: expected at least 1")
     room = (2 if plan.twisted else 1) * plan.points
-    if u.shape[2] > room:
-        raise ShapeError(f"u has length {u.shape[2]}: the chain holds {room}")
+    if step:
+        _check_windows(plan, taps, step, history, room, arrays)
+    elif history or u.shape[2] > room:
+        raise ShapeError(f"u has length {u.shape[2]}: the chain holds {room}, without a history")
+    _check_live(plan, live)
+    rows = (*u.shape[:2], max(u.shape[2] - history, 0))
     for name, array in arrays.items():
         if array is not None:
-            expect_array(name, array, held, u.shape[1:2] if name == "skip" else u.shape)
+            expect_array(name, array, held, u.shape[1:2] if name == "skip" else rows)
     for name, array in {"u": u, "k": k, "spectra": spectra, **arrays}.items():
         if array is not None and not (array.flags.c_contiguous and array.flags.aligned):
             raise ArgumentError(f"{name}: expected contiguous, aligned rows")
-    for name in ("y",):
-        out = arrays.get(name)
-        if out is not None and not out.flags.writeable:
-            raise ArgumentError(f"{name} is read-only")
+    out = arrays.get("y")
+    if out is not None and not out.flags.writeable:
+        raise ArgumentError("y is read-only")
     return taps
+
+
+def _check_windows(
+    plan: Chain, taps: int, step: int, history: int, room: int, arrays: dict[str, np.ndarray | None]
+) -> None:
+    if not plan.twisted or not 1 <= step <= room - taps + 1:
+        raise ArgumentError(f"step={step}: expected 1 to {room - taps + 1}, of a twisted chain")
+    if history not in (0, taps - 1):
+        raise ArgumentError(f"history={history}: expected 0 or {taps - 1}, one less than taps")
+    if any(arrays.get(name) is not None for name in ("before", "after", "skip")):
+        raise ArgumentError("before, after, skip: expected none with windows")
+
+
+def _check_live(plan: Chain, live: np.ndarray | None) -> None:
+    if live is None:
+        return
+    if not plan.columns:
+        raise ArgumentError("live: expected a chain of columns")
+    expect_array("live", live, np.uint8, (plan.points // int(plan.native.lanes) ** 2,))
+
+
+def decimate(x: np.ndarray, window: np.ndarray, coarse: int, threads: int | None = None) -> np.ndarray:
+    """``out[m] = sum_n h[n - m factor] x[n]`` for rows x (rows, length), on a ring of ``coarse`` points.
+
+    ``window`` (factor, 2 reach) holds ``h[r + (q - reach) factor]``; what passes the ring's end comes back with the
+    sign changed. Factors are 2, 4, 8 and 16.
+    """
+    out = np.empty((len(x), coarse), x.dtype)
+    _check_grids(x, window, x.shape[-1], coarse)
+    if out.size:
+        getattr(_native.fftconv, f"decimate_{x.dtype.name}")(x, window, out, get_threads(threads))
+    return out
+
+
+def interpolate(x: np.ndarray, window: np.ndarray, length: int, threads: int | None = None) -> np.ndarray:
+    """``y[n] = sum_m h[n - m factor] x[m]``, n below ``length``: the transpose of :func:`decimate`."""
+    y = np.empty((len(x), length), x.dtype)
+    _check_grids(x, window, length, x.shape[-1])
+    if y.size:
+        getattr(_native.fftconv, f"interpolate_{x.dtype.name}")(x, window, y, get_threads(threads))
+    return y
+
+
+def _check_grids(x: np.ndarray, window: np.ndarray, length: int, coarse: int) -> None:
+    if x.ndim != 2 or x.dtype.name not in DTYPES or not x.flags.c_contiguous:
+        raise ArgumentError(f"x is {x.dtype} {x.shape}: expected contiguous rows of {' or '.join(DTYPES)}")
+    factor, taps = window.shape if window.ndim == 2 else (0, 0)
+    if factor not in (2, 4, 8, 16) or taps < 2 or taps % 2 or not window.flags.c_contiguous:
+        raise ShapeError(
+            f"window has shape {window.shape}: expected (2, 4, 8 or 16, an even number), contiguous"
+        )
+    expect_array("window", window, x.dtype, (factor, taps))
+    if not 0 <= length <= factor * coarse or taps // 2 > coarse:
+        raise ShapeError(
+            f"length={length}, coarse={coarse}: expected at most {factor * coarse} and {taps // 2} or more"
+        )

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "conv.frequency_sparse": ["FrequencySparseFFTConv", "pattern_for"],
         "conv.hyena": ["HyenaBlock", "HyenaFilter", "HyenaOperator"],
         "conv.long_conv": ["LongConv"],
+        "conv.neighbours": ["left_neighbour"],
         "conv.partial": ["PartialFFTConv", "PartialStream"],
         "equivariant.degree_weights": ["DegreeLinear"],
         "equivariant.e3nn_layout": ["from_e3nn_irreps", "to_e3nn_irreps"],

@@ -13,9 +13,17 @@ template <class Real>
 struct Bound {
     const Table& table;
     Plan<Real> plan;
-    Bound(std::int64_t points, const std::vector<int>& radices, bool columns, bool twisted, bool products)
+    PairProduct pair_product = nullptr;
+    Bound(std::int64_t points, const std::vector<int>& radices, bool columns, bool twisted, bool products, bool bfloat16)
         : table(GOSSAMER_SELECT(fftconv)),
-          plan(points, radices, columns, twisted, products, table.bytes / static_cast<int>(sizeof(Real))) {}
+          plan(points, radices, columns, twisted, products, table.bytes / static_cast<int>(sizeof(Real))) {
+        if (!bfloat16) return;
+        pair_product = table.pair_product;
+#if defined(__x86_64__)
+        if (has_bfloat16()) pair_product = avx512bf16_pair_product;
+#endif
+    }
+    View<Real> view() const { return plan.view(pair_product); }
 };
 
 template <class Scalar>
@@ -36,43 +44,45 @@ void define(nb::class_<Bound<Real>>& type, const char* convolve, const char* dif
         convolve,
         [](const Bound<Real>& self, Rows<const Held> u, std::int64_t taps, Array<const Held, 2> k,
            Array<const Real, 2> spectra, Rows<const Held> before, Rows<const Held> after, Array<const Held, 1> skip,
-           Rows<Held> y, Array<const std::uint8_t, 1> live, int threads) {
+           Rows<Held> y, Array<const std::uint8_t, 1> live, std::int64_t history, std::int64_t step, int threads) {
             const Shape shape{static_cast<std::int64_t>(u.shape(0)), static_cast<std::int64_t>(u.shape(1)),
-                              static_cast<std::int64_t>(u.shape(2)), taps};
+                              static_cast<std::int64_t>(y.shape(2)), taps, history, step};
             const Forward<Real, Held> call{shape,        u.data(),    data(k), data(spectra), data(before),
                                            data(after), data(skip), y.data(), data(live)};
-            const View<Real> view = self.plan.view();
+            const View<Real> view = self.view();
             nb::gil_scoped_release release;
             Pick(self.table).convolve(view, call, threads);
         },
         nb::arg().noconvert(), nb::arg(), nb::arg().noconvert().none(), nb::arg().noconvert().none(),
         nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert(),
-        nb::arg().noconvert().none(), nb::arg());
+        nb::arg().noconvert().none(), nb::arg(), nb::arg(), nb::arg());
     type.def(
         differentiate,
         [](const Bound<Real>& self, Rows<const Held> dy, Rows<const Held> u, std::int64_t taps, Array<const Held, 2> k,
            Array<const Real, 2> spectra, Rows<const Held> before, Rows<const Held> after, Array<const Held, 1> skip,
            Rows<Held> du, Array<Real, 2> dk,
-           Rows<Held> dbefore, Rows<Held> dafter, Array<double, 1> dskip, int threads) {
+           Rows<Held> dbefore, Rows<Held> dafter, Array<double, 1> dskip, Array<const std::uint8_t, 1> live,
+           std::int64_t step, int threads) {
             const Shape shape{static_cast<std::int64_t>(u.shape(0)), static_cast<std::int64_t>(u.shape(1)),
-                              static_cast<std::int64_t>(u.shape(2)), taps};
+                              static_cast<std::int64_t>(u.shape(2)), taps, 0, step};
             const Backward<Real, Held> call{shape,       dy.data(),   u.data(),   data(k),      data(spectra), data(before),
                                             data(after), data(skip),  data(du),   data(dbefore), data(dafter),  data(dk),
-                                            data(dskip)};
-            const View<Real> view = self.plan.view();
+                                            data(dskip), data(live)};
+            const View<Real> view = self.view();
             nb::gil_scoped_release release;
             Pick(self.table).differentiate(view, call, threads);
         },
         nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg().noconvert().none(),
         nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert().none(),
         nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert().none(),
-        nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg());
+        nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg().noconvert().none(),
+        nb::arg().noconvert().none(), nb::arg(), nb::arg());
 }
 
 template <class Real, auto Entry, auto Spectra>
 nb::class_<Bound<Real>> define_plan(nb::module_& m, const char* name) {
     nb::class_<Bound<Real>> type(m, name);
-    type.def(nb::init<std::int64_t, const std::vector<int>&, bool, bool, bool>());
+    type.def(nb::init<std::int64_t, const std::vector<int>&, bool, bool, bool, bool>());
     type.def_prop_ro("lanes", [](const Bound<Real>& self) { return self.plan.lanes; });
     type.def_prop_ro("spectrum_reals", [](const Bound<Real>& self) { return spectrum_reals(self.plan); });
     type.def_prop_ro("nbytes", [](const Bound<Real>& self) {
@@ -80,22 +90,33 @@ nb::class_<Bound<Real>> define_plan(nb::module_& m, const char* name) {
     });
     type.def(
         "spectrum",
-        [](const Bound<Real>& self, Array<const Real, 2> k, Array<Real, 2> out, int threads) {
+        [](const Bound<Real>& self, Array<const Real, 2> k, Array<Real, 2> out, Array<const std::uint8_t, 1> live,
+           int threads) {
             const auto channels = static_cast<std::int64_t>(k.shape(0)), taps = static_cast<std::int64_t>(k.shape(1));
-            const View<Real> view = self.plan.view();
+            const View<Real> view = self.view();
             nb::gil_scoped_release release;
-            (self.table.*Spectra)(view, k.data(), {1, channels, taps, taps}, out.data(), threads);
+            (self.table.*Spectra)(view, k.data(), {1, channels, taps, taps}, data(live), out.data(), threads);
         },
-        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
+        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg());
     type.def(
         "transform",
         [](const Bound<Real>& self, Array<const Real, 3> from, Array<Real, 3> to, bool inverse, int threads) {
-            const View<Real> view = self.plan.view();
+            const View<Real> view = self.view();
             nb::gil_scoped_release release;
             (self.table.*Entry)(view, from.data(), to.data(), static_cast<std::int64_t>(from.shape(0)), inverse, threads);
         },
         nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg());
     return type;
+}
+
+template <class Real, auto Entry>
+void define_resample(nb::module_& m, const char* name, bool back) {
+    m.def(name, [back](Array<const Real, 2> from, Array<const Real, 2> window, Array<Real, 2> to, int threads) {
+        const auto size = [](const auto& a, int axis) { return static_cast<std::int64_t>(a.shape(axis)); };
+        const Grids grids{size(from, 0), back ? size(to, 1) : size(from, 1), back ? size(from, 1) : size(to, 1), size(window, 0), size(window, 1) / 2};
+        nb::gil_scoped_release release;
+        (GOSSAMER_SELECT(fftconv).*Entry)(grids, from.data(), window.data(), to.data(), threads);
+    }, nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
 }
 
 } // namespace
@@ -107,6 +128,10 @@ void bind(nb::module_& m) {
         float32, "convolve_bfloat16", "differentiate_bfloat16");
     auto float64 = define_plan<double, &Table::transform64, &Table::spectrum64>(m, "Plan64");
     define<double, double, [](const Table& t) { return t.float64; }>(float64, "convolve_float64", "differentiate_float64");
+    define_resample<float, &Table::decimate32>(m, "decimate_float32", false);
+    define_resample<float, &Table::interpolate32>(m, "interpolate_float32", true);
+    define_resample<double, &Table::decimate64>(m, "decimate_float64", false);
+    define_resample<double, &Table::interpolate64>(m, "interpolate_float64", true);
     m.def("vector_bytes", [] { return GOSSAMER_SELECT(fftconv).bytes; });
 }
 

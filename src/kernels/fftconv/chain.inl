@@ -87,10 +87,12 @@ void descend(const View<Real>& plan, int count, unsigned forth, unsigned back, c
 
 // The scaled spectrum of one row of taps, through a working array.
 template <class Real, class Held>
-void kernel_spectrum(const View<Real>& plan, const Source<Held>* taps, Real* work, Real* spectrum) {
+void kernel_spectrum(const View<Real>& plan, const Source<Held>* taps, const std::uint8_t* live, Real* work,
+                     Real* spectrum) {
     enter(plan, taps, work);
     const Real factor = Real(1) / static_cast<Real>(plan.points);
-    descend(plan, 1, 1u, 0u, nullptr, work, static_cast<Real*>(nullptr), [&](std::int64_t number, Real* tile, Real*) {
+    if (live) std::memset(spectrum, 0, sizeof(Real) * static_cast<std::size_t>(spectrum_size(plan)));
+    descend(plan, 1, 1u, 0u, live, work, static_cast<Real*>(nullptr), [&](std::int64_t number, Real* tile, Real*) {
         const Tile<Real> own(plan, number);
         tile_forward<Product::none>(tile, own.constants, own.lane_constants, tile);
         Real* to = spectrum + tile_size<Real> * number;
@@ -140,13 +142,13 @@ struct Wanted {
 // grad: the gradient of the convolution's output; x: its input.
 template <class Real, class Held>
 void differentiate_rows(const View<Real>& plan, const Source<Held>* grad, const Source<Held>* x, const Real* spectrum,
-                        Wanted<Real> wanted, Real* a, Real* b, const Sink<Real, Held>* to_a, const Sink<Real, Held>* to_b) {
+                        const std::uint8_t* live, Wanted<Real> wanted, Real* a, Real* b, const Sink<Real, Held>* to_a, const Sink<Real, Held>* to_b) {
     const int count = wanted.sum || wanted.output ? 2 : 1;
     enter(plan, grad, a);
     if (count > 1) enter(plan, x, b);
     const unsigned back = (wanted.input ? 1u : 0u) | (wanted.output ? 2u : 0u);
     constexpr std::int64_t size = tile_size<Real>;
-    descend(plan, count, 3u, back, nullptr, a, b, [&](std::int64_t number, Real* p, Real* q) {
+    descend(plan, count, 3u, back, live, a, b, [&](std::int64_t number, Real* p, Real* q) {
         const Tile<Real> own(plan, number);
         const Real* k = spectrum + size * number;
         tile_forward<Product::none>(p, own.constants, own.lane_constants, p);
@@ -167,8 +169,9 @@ void differentiate_rows(const View<Real>& plan, const Source<Held>* grad, const 
 
 // Rows of a spectrum, times a factor.
 template <class Real, class Held>
-void rows_of(const View<Real>& plan, const Real* spectrum, Real factor, Real* work, const Sink<Real, Held>* to) {
-    descend(plan, 1, 0u, 1u, nullptr, work, static_cast<Real*>(nullptr), [&](std::int64_t number, Real* tile, Real*) {
+void rows_of(const View<Real>& plan, const Real* spectrum, const std::uint8_t* live, Real factor, Real* work,
+             const Sink<Real, Held>* to) {
+    descend(plan, 1, 0u, 1u, live, work, static_cast<Real*>(nullptr), [&](std::int64_t number, Real* tile, Real*) {
         const Tile<Real> own(plan, number);
         const Real* from = spectrum + tile_size<Real> * number;
         for (std::int64_t i = 0; i < tile_size<Real>; ++i) tile[i] = factor * from[i];

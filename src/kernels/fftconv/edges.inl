@@ -43,15 +43,16 @@ GOSSAMER_INLINE void store_held(bfloat16* p, simd<float>::type v) {
     std::memcpy(p, &raw, sizeof raw);
 }
 
-// One half of what is loaded, real or imaginary parts: x times gate, zero from `length` on.
+// One half of what is loaded, real or imaginary parts: x times gate at places from `first` to `length`, zero elsewhere.
 template <class Held>
 struct Source {
-    const Held *x, *gate;
-    std::int64_t length;
+    const Held *x, *gate; // of the first place
+    std::int64_t length, first = 0;
 };
 
 template <class Real, class Held>
 Real value(const Source<Held>& from, std::int64_t n) {
+    n -= from.first;
     return from.gate ? widen(from.x[n]) * widen(from.gate[n]) : widen(from.x[n]);
 }
 
@@ -60,28 +61,32 @@ template <class Real, class Held>
 void fetch(const Source<Held>& from, std::int64_t n, Real* to, std::int64_t count) {
     constexpr int W = lanes<Real>;
     for (; count; --count, n += W, to += 2 * W) {
-        if (n + W <= from.length) {
-            const auto x = load_held<Real>(from.x + n);
-            simd<Real>::store(to, from.gate ? x * load_held<Real>(from.gate + n) : x);
+        if (n >= from.first && n + W <= from.length) {
+            const auto x = load_held<Real>(from.x + (n - from.first));
+            simd<Real>::store(to, from.gate ? x * load_held<Real>(from.gate + (n - from.first)) : x);
+        } else if (n >= from.length || n + W <= from.first) {
+            simd<Real>::store(to, typename simd<Real>::type{});
         } else {
-            for (int i = 0; i < W; ++i) to[i] = n + i < from.length ? value<Real>(from, n + i) : Real(0);
+            for (int i = 0; i < W; ++i)
+                to[i] = n + i >= from.first && n + i < from.length ? value<Real>(from, n + i) : Real(0);
         }
     }
 }
 
-// One half of what is stored: y = gate v + factor add, and other = other_gate v.
+// One half of what is stored: y = gate v + factor add, and other = other_gate v, at places from `first` to `length`.
 template <class Real, class Held>
 struct Sink {
-    Held* y;
+    Held* y; // this and the others: of the first place
     const Held *gate, *add;
     Real factor;
     Held* other;
     const Held* other_gate;
-    std::int64_t length;
+    std::int64_t length, first = 0;
 };
 
 template <class Real, class Held>
 void put_one(const Sink<Real, Held>& to, std::int64_t n, Real v) {
+    n -= to.first;
     Real y = to.gate ? v * widen(to.gate[n]) : v;
     if (to.add) y += to.factor * widen(to.add[n]);
     narrow(y, to.y[n]);
@@ -93,14 +98,16 @@ void put(const Sink<Real, Held>& to, std::int64_t n, const Real* from, std::int6
     using V = simd<Real>;
     constexpr int W = lanes<Real>;
     for (; count; --count, n += W, from += 2 * W) {
-        if (n + W <= to.length) {
+        if (n >= to.first && n + W <= to.length) {
+            const std::int64_t at = n - to.first;
             const auto v = V::load(from);
-            auto y = to.gate ? v * load_held<Real>(to.gate + n) : v;
-            if (to.add) y += V::splat(to.factor) * load_held<Real>(to.add + n);
-            store_held<Real>(to.y + n, y);
-            if (to.other) store_held<Real>(to.other + n, v * load_held<Real>(to.other_gate + n));
-        } else {
-            for (int i = 0; i < W && n + i < to.length; ++i) put_one(to, n + i, from[i]);
+            auto y = to.gate ? v * load_held<Real>(to.gate + at) : v;
+            if (to.add) y += V::splat(to.factor) * load_held<Real>(to.add + at);
+            store_held<Real>(to.y + at, y);
+            if (to.other) store_held<Real>(to.other + at, v * load_held<Real>(to.other_gate + at));
+        } else if (n < to.length && n + W > to.first) {
+            for (int i = 0; i < W && n + i < to.length; ++i)
+                if (n + i >= to.first) put_one(to, n + i, from[i]);
         }
     }
 }

@@ -1,5 +1,5 @@
 // The family's entries; each <isa>.cpp includes this and exports its table.
-#include "units.inl"
+#include "resample.inl"
 
 namespace gossamer::fftconv {
 inline namespace GOSSAMER_ISA {
@@ -24,21 +24,21 @@ std::int64_t work_of(const View<Real>& plan, std::int64_t transforms) { // about
 }
 
 template <class Real, class Held>
-void spectrum_of_group(const View<Real>& plan, const Held* k, Shape shape, std::int64_t group, Real* work,
-                       Real* spectrum) {
+void spectrum_of_group(const View<Real>& plan, const Held* k, Shape shape, const std::uint8_t* live,
+                       std::int64_t group, Real* work, Real* spectrum) {
     const Groups<Real> cut(plan, shape);
     const std::int64_t first = group * cut.group;
     const int used = static_cast<int>(least(cut.group, shape.channels - first));
     Source<Held> from[2 * lanes<Real>];
     for (int i = 0; i < used; ++i) taps_source(plan, shape, k, first + i, from + 2 * i);
     if (plan.columns)
-        kernel_spectrum(plan, from, work, spectrum);
+        kernel_spectrum(plan, from, live, work, spectrum);
     else
         kernel_spectrum(plan, from, used, work, spectrum);
 }
 
 template <class Real, class Held>
-void spectra(const View<Real>& plan, const Held* k, Shape shape, Real* spectrum, int threads) {
+void spectra(const View<Real>& plan, const Held* k, Shape shape, const std::uint8_t* live, Real* spectrum, int threads) {
     const Groups<Real> cut(plan, shape);
     threads = worthwhile_threads(work_of(plan, shape.channels), threads);
     Scratch scratch(bytes<Real>(work_size(plan)), threads);
@@ -46,7 +46,7 @@ void spectra(const View<Real>& plan, const Held* k, Shape shape, Real* spectrum,
         const FlushDenormals flush;
         Floats<Real> memory(scratch.part(thread));
         Real* work = memory.take(work_size(plan));
-        spectrum_of_group(plan, k, shape, group, work, spectrum + group * spectrum_size(plan));
+        spectrum_of_group(plan, k, shape, live, group, work, spectrum + group * spectrum_size(plan));
     });
 }
 
@@ -57,7 +57,7 @@ void convolve_unit(const View<Real>& plan, const Forward<Real, Held>& call, std:
     Sink<Real, Held> to[2 * lanes<Real>];
     bool clean = true;
     for (int i = 0; i < used; ++i) {
-        sources(plan, call.shape, call.u, call.before, first + i, unit, from + 2 * i);
+        sources(plan, call.shape, call.u, call.before, first + i, unit, read_span(plan, call.shape, unit), from + 2 * i);
         clean = clean && (unit.second < 0 || (finite<Real>(from[2 * i]) && finite<Real>(from[2 * i + 1])));
     }
     if (!clean) { // what is not finite stays in its row
@@ -67,7 +67,7 @@ void convolve_unit(const View<Real>& plan, const Forward<Real, Held>& call, std:
     for (int i = 0; i < used; ++i) {
         const Real weight = call.skip ? widen(call.skip[first + i]) : Real(0);
         const Output<Real, Held> out{call.y, call.after, call.skip ? call.u : nullptr, weight, nullptr, nullptr};
-        sinks(plan, call.shape, out, first + i, unit, to + 2 * i);
+        sinks(plan, call.shape, out, first + i, unit, written_span(plan, call.shape, unit), to + 2 * i);
     }
     if (plan.columns)
         convolve_rows(plan, from, spectrum, call.live, work, to);
@@ -86,7 +86,7 @@ void convolve(const View<Real>& plan, const Forward<Real, Held>& call, int threa
     const Real* ready = call.spectrum;
     if (shared) {
         Real* made = reinterpret_cast<Real*>(all.part(0));
-        spectra(plan, call.k, shape, made, threads);
+        spectra(plan, call.k, shape, call.live, made, threads);
         ready = made;
     }
     Scratch scratch(bytes<Real>(work_size(plan) + size), threads);
@@ -97,7 +97,7 @@ void convolve(const View<Real>& plan, const Forward<Real, Held>& call, int threa
         Floats<Real> memory(scratch.part(thread));
         Real *work = memory.take(work_size(plan)), *own = memory.take(size);
         const Real* spectrum = ready ? ready + group * size : own;
-        if (!ready) spectrum_of_group(plan, call.k, shape, group, work, own);
+        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, group, work, own);
         for (std::int64_t i = cut.first_unit(chunk); i < cut.first_unit(chunk + 1); ++i)
             convolve_unit(plan, call, first, used, cut.unit(i, shape.batch), spectrum, work);
     });
@@ -114,12 +114,13 @@ struct Step { // of a backward task
 
     void run(std::int64_t first, int used, Unit unit) const {
         const Shape shape = call.shape;
-            Source<Held> grad[2 * lanes<Real>], x[2 * lanes<Real>];
+        const Span wide = backward_span(plan, shape, unit, true), own = backward_span(plan, shape, unit, false);
+        Source<Held> grad[2 * lanes<Real>], x[2 * lanes<Real>];
         Sink<Real, Held> to_a[2 * lanes<Real>], to_b[2 * lanes<Real>];
         bool clean = true;
         for (int i = 0; i < used; ++i) {
-            sources(plan, shape, call.dy, call.after, first + i, unit, grad + 2 * i);
-            sources(plan, shape, call.u, call.before, first + i, unit, x + 2 * i);
+            sources(plan, shape, call.dy, call.after, first + i, unit, wide, grad + 2 * i);
+            sources(plan, shape, call.u, call.before, first + i, unit, own, x + 2 * i);
             for (int half = 0; half < 2 && unit.second >= 0; ++half)
                 clean = clean && finite<Real>(grad[2 * i + half]) && finite<Real>(x[2 * i + half]);
         }
@@ -133,19 +134,19 @@ struct Step { // of a backward task
                 const bool gated = call.dbefore;
                 const Output<Real, Held> out{call.du, call.before, call.skip ? call.dy : nullptr, weight,
                                              gated ? call.dbefore : nullptr, gated ? call.u : nullptr};
-                sinks(plan, shape, out, first + i, unit, to_a + 2 * i);
+                sinks(plan, shape, out, first + i, unit, own, to_a + 2 * i);
             }
             if (wanted.output) {
                 const Output<Real, Held> out{call.dafter, call.dy, nullptr, Real(0), nullptr, nullptr};
-                sinks(plan, shape, out, first + i, unit, to_b + 2 * i);
+                sinks(plan, shape, out, first + i, unit, own, to_b + 2 * i);
             }
             if (call.dskip) dskip[i] += inner(first + i, unit.first) + (unit.second < 0 ? 0.0 : inner(first + i, unit.second));
         }
         if (plan.columns)
-            differentiate_rows(plan, grad, x, spectrum, wanted, a, b, to_a, to_b);
+            differentiate_rows(plan, grad, x, spectrum, call.live, wanted, a, b, to_a, to_b);
         else
             differentiate_rows(plan, grad, x, used, spectrum, wanted, a, b, to_a, to_b);
-        }
+    }
 
     double inner(std::int64_t channel, std::int64_t row) const { // of u and dy
         const std::int64_t at = (row * call.shape.channels + channel) * call.shape.length;
@@ -173,7 +174,7 @@ void gradient_of_taps(const View<Real>& plan, const Backward<Real, Held>& call, 
     }
     const Real factor = Real(1) / static_cast<Real>(m);
     if (plan.columns)
-        rows_of(plan, sum, factor, work, to);
+        rows_of(plan, sum, call.live, factor, work, to);
     else
         rows_of(plan, sum, used, factor, work, to);
 }
@@ -188,7 +189,7 @@ void differentiate(const View<Real>& plan, const Backward<Real, Held>& call, int
     Scratch shared(partial ? bytes<Real>(size * cut.groups * (cut.chunks + 1)) : 1, 1);
     Real* made = reinterpret_cast<Real*>(shared.part(0));
     Real* sums = made + size * cut.groups;
-    if (partial && !call.spectrum) spectra(plan, call.k, shape, made, threads);
+    if (partial && !call.spectrum) spectra(plan, call.k, shape, call.live, made, threads);
     const Real* ready = call.spectrum ? call.spectrum : partial ? made : nullptr;
     const std::int64_t tasks = cut.groups * cut.chunks;
     Scratch skips(call.dskip ? 8 * tasks * cut.group : 1, 1);
@@ -200,7 +201,7 @@ void differentiate(const View<Real>& plan, const Backward<Real, Held>& call, int
         const int used = static_cast<int>(least(cut.group, shape.channels - first));
         Floats<Real> memory(scratch.part(thread));
         Real *a = memory.take(work), *b = memory.take(work), *own = memory.take(size), *total = memory.take(size);
-        if (!ready) spectrum_of_group(plan, call.k, shape, group, a, own);
+        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, group, a, own);
         Real* sum = !call.dk ? nullptr : partial ? sums + task * size : total;
         if (sum) std::memset(sum, 0, sizeof(Real) * static_cast<std::size_t>(size));
         if (call.dskip)
@@ -299,7 +300,12 @@ inline constexpr Table kernels{vector_bytes,
                                spectra<float, float>,
                                spectra<double, double>,
                                transform<float>,
-                               transform<double>};
+                               transform<double>,
+                               pair_product,
+                               resample<float, false>,
+                               resample<float, true>,
+                               resample<double, false>,
+                               resample<double, true>};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::fftconv

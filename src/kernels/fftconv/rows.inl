@@ -1,9 +1,26 @@
 // Sizes that have no tile: lanes are sequences, one of each of `lanes` channels.
 #include "../dispatch/dense.hpp"
 #include "chain.inl"
+#include "pairs.inl"
 
 namespace gossamer::fftconv {
 inline namespace GOSSAMER_ISA {
+
+// A factor times the rows of a block, in bfloat16 with float32 sums; words and results are planes as large.
+template <bool Back>
+void block_of_pairs(const View<float>& plan, const Level& factor, float* re, float* im, float* plane, float* first,
+                    float* second) {
+    const std::int64_t side = factor.radix, row = factor.cells * lanes<float>, block = side * row;
+    auto* words = reinterpret_cast<std::uint32_t*>(plane);
+    for (std::int64_t n = 0; n < block; n += lanes<float>) {
+        const Words pair = rounded_pairs(simd<float>::load(re + n), simd<float>::load(im + n));
+        std::memcpy(words + n, &pair, sizeof pair);
+    }
+    const std::uint32_t* matrices = plan.pairs + factor.fourier + (Back ? 2 : 0) * side * side;
+    plan.pair_product(matrices, side, words, row, first);
+    plan.pair_product(matrices + side * side, side, words, row, second);
+    for (std::int64_t n = 0; n < block; ++n) re[n] = first[n], im[n] = second[n];
+}
 
 // Factors as matrices: of F = C + i S and x = a + i b, the three products C a, S b and (C + S)(a + b) make the other two.
 // Parts lie in planes behind the working array; columns of a product are places times lanes.
@@ -32,13 +49,20 @@ void all_products(const View<Real>& plan, Real* work) {
         for (std::int64_t at = 0; at < size; at += block) {
             const Real* w = plan.constants + factor.constants + 2 * side * (at / block);
             if (!Back) turn_rows(at, w);
-            for (std::int64_t n = at; n < at + block; ++n) sum[n] = re[n] + im[n];
-            panel_times_matrix(c, side, side, side, re + at, row, first, false);
-            panel_times_matrix(s, side, side, side, im + at, row, second, false);
-            panel_times_matrix(mixed, side, side, side, sum + at, row, third, false);
-            for (std::int64_t n = 0; n < block; ++n) {
-                re[at + n] = Back ? first[n] + second[n] : first[n] - second[n];
-                im[at + n] = Back ? third[n] - first[n] + second[n] : third[n] - first[n] - second[n];
+            bool done = false;
+            if constexpr (sizeof(Real) == sizeof(float)) {
+                done = plan.pair_product;
+                if (done) block_of_pairs<Back>(plan, factor, re + at, im + at, sum, first, second);
+            }
+            if (!done) {
+                for (std::int64_t n = at; n < at + block; ++n) sum[n] = re[n] + im[n];
+                panel_times_matrix(c, side, side, side, re + at, row, first, false);
+                panel_times_matrix(s, side, side, side, im + at, row, second, false);
+                panel_times_matrix(mixed, side, side, side, sum + at, row, third, false);
+                for (std::int64_t n = 0; n < block; ++n) {
+                    re[at + n] = Back ? first[n] + second[n] : first[n] - second[n];
+                    im[at + n] = Back ? third[n] - first[n] + second[n] : third[n] - first[n] - second[n];
+                }
             }
             if (Back) turn_rows(at, w);
         }
@@ -72,7 +96,7 @@ void gather(const View<Real>& plan, const Source<Held>* from, int used, Real* wo
         for (int half = 0; half < 2; ++half) {
             const Source<Held>& row = from[2 * lane + half];
             Real* to = work + half * W + lane;
-            for (std::int64_t n = 0; n < row.length; ++n) to[2 * W * n] = value<Real>(row, n);
+            for (std::int64_t n = row.first; n < row.length; ++n) to[2 * W * n] = value<Real>(row, n);
         }
 }
 
@@ -83,7 +107,7 @@ void scatter(const Real* work, const Sink<Real, Held>* to, int used) {
         for (int half = 0; half < 2; ++half) {
             const Sink<Real, Held>& row = to[2 * lane + half];
             const Real* from = work + half * W + lane;
-            for (std::int64_t n = 0; n < row.length; ++n) put_one(row, n, from[2 * W * n]);
+            for (std::int64_t n = row.first; n < row.length; ++n) put_one(row, n, from[2 * W * n]);
         }
 }
 

@@ -6,44 +6,92 @@ inline namespace GOSSAMER_ISA {
 
 struct Unit {
     std::int64_t first, second; // rows of the batch; second is -1 where there is none
+    std::int64_t window = 0;
 };
 
 template <class Real>
 struct Groups { // how a call is cut
-    std::int64_t group, groups, units, chunks;
+    std::int64_t group, groups, windows, units, chunks;
     bool paired;
 
     Groups(const View<Real>& plan, Shape shape) {
         group = plan.columns ? 1 : lanes<Real>;
         groups = ceil_div(shape.channels, group);
         paired = !plan.twisted;
-        units = paired ? ceil_div(shape.batch, 2) : shape.batch;
+        windows = shape.step ? ceil_div(shape.length, shape.step) : 1;
+        units = paired ? ceil_div(shape.batch, 2) : shape.batch * windows;
         constexpr std::int64_t enough = 16; // tasks for any number of threads: the cut depends on the problem alone
         chunks = most<std::int64_t>(1, groups >= enough ? 1 : least(units, ceil_div(enough, groups)));
     }
     Unit unit(std::int64_t number, std::int64_t batch) const {
-        if (!paired) return {number, -1};
+        if (!paired) return {number / windows, -1, number % windows};
         return {2 * number, 2 * number + 1 < batch ? 2 * number + 1 : -1};
     }
     std::int64_t first_unit(std::int64_t chunk) const { return units * chunk / chunks; }
 };
 
-// The two halves of what a unit reads from x, times gate.
+// Which part of a row a unit takes: place n of what is transformed is point start + n of it, for n from `first` to `last`.
+struct Span {
+    std::int64_t start, first, last;
+    std::int64_t row; // points from one row to the next
+};
+
+template <class Real>
+std::int64_t room(const View<Real>& plan) { return plan.twisted ? 2 * plan.points : plan.points; }
+
+// What is read forward: outputs of a window begin at its place taps - 1.
+template <class Real>
+Span read_span(const View<Real>& plan, Shape shape, Unit unit) {
+    const std::int64_t row = shape.history + shape.length;
+    if (!shape.step) return {0, 0, least(row, room(plan)), row};
+    const std::int64_t start = unit.window * shape.step - (shape.taps - 1) + shape.history;
+    return {start, most<std::int64_t>(0, -start), least(room(plan), row - start), row};
+}
+template <class Real>
+Span written_span(const View<Real>& plan, Shape shape, Unit unit) {
+    if (!shape.step) return {0, 0, least(shape.length, room(plan)), shape.length};
+    const std::int64_t overlap = shape.taps - 1, start = unit.window * shape.step - overlap;
+    return {start, overlap, least(overlap + shape.step, shape.length - start), shape.length};
+}
+// Backward, of gradients of outputs (`wide`), or of inputs: a window is that of `step` inputs.
+template <class Real>
+Span backward_span(const View<Real>& plan, Shape shape, Unit unit, bool wide) {
+    if (!shape.step) return written_span(plan, shape, unit);
+    const std::int64_t start = unit.window * shape.step;
+    return {start, 0, least(wide ? room(plan) : shape.step, shape.length - start), shape.length};
+}
+
+// The part of a span in half a row of `points` from place `base` on, and where it begins in memory.
+struct Half {
+    std::int64_t at, first, length;
+    Half(Span span, std::int64_t row, std::int64_t base, std::int64_t points) {
+        const std::int64_t low = most(span.first, base), high = most(low, least(span.last, base + points));
+        at = row * span.row + span.start + low;
+        first = low - base;
+        length = high > low ? high - base : 0;
+    }
+};
+
+// The halves of a unit: of one row, or each a row of its own. body(which half, Half)
+template <class Real, class Body>
+void halves(const View<Real>& plan, Shape shape, std::int64_t channel, Unit unit, Span span, const Body& body) {
+    const std::int64_t m = plan.points, row = unit.first * shape.channels + channel;
+    body(0, Half(span, row, 0, m));
+    if (plan.twisted)
+        body(1, Half(span, row, m, m));
+    else if (unit.second >= 0)
+        body(1, Half(span, unit.second * shape.channels + channel, 0, m));
+}
+
+// What a unit reads from x, times gate.
 template <class Real, class Held>
 void sources(const View<Real>& plan, Shape shape, const Held* x, const Held* gate, std::int64_t channel, Unit unit,
-             Source<Held>* out) {
-    const auto row = [&](std::int64_t b) {
-        const std::int64_t at = (b * shape.channels + channel) * shape.length;
-        return Source<Held>{x + at, gate ? gate + at : nullptr, shape.length};
-    };
-    out[0] = row(unit.first);
-    if (plan.twisted) {
-        const std::int64_t m = plan.points;
-        out[1] = {out[0].x + m, out[0].gate ? out[0].gate + m : nullptr, most<std::int64_t>(0, shape.length - m)};
-    } else {
-        out[1] = unit.second < 0 ? Source<Held>{nullptr, nullptr, 0} : row(unit.second);
-    }
-    for (int half = 0; half < 2; ++half) out[half].length = least(out[half].length, plan.points);
+             Span span, Source<Held>* out) {
+    out[1] = {nullptr, nullptr, 0};
+    halves(plan, shape, channel, unit, span, [&](int half, Half part) {
+        if (part.length) out[half] = {x + part.at, gate ? gate + part.at : nullptr, part.length, part.first};
+        else out[half] = {nullptr, nullptr, 0};
+    });
 }
 
 template <class Real, class Held>
@@ -56,25 +104,17 @@ struct Output { // of arrays (batch, channels, length)
 };
 
 template <class Real, class Held>
-void sinks(const View<Real>& plan, Shape shape, const Output<Real, Held>& to, std::int64_t channel, Unit unit,
+void sinks(const View<Real>& plan, Shape shape, const Output<Real, Held>& to, std::int64_t channel, Unit unit, Span span,
            Sink<Real, Held>* out) {
-    const auto row = [&](std::int64_t b) {
-        const std::int64_t at = (b * shape.channels + channel) * shape.length;
-        const auto part = [at](auto* p) { return p ? p + at : nullptr; };
-        return Sink<Real, Held>{to.y + at,      part(to.gate),       part(to.add), to.factor,
-                                part(to.other), part(to.other_gate), shape.length};
-    };
-    out[0] = row(unit.first);
-    if (plan.twisted) {
-        const std::int64_t m = plan.points;
-        const auto later = [m](auto* p) { return p ? p + m : nullptr; };
-        const Sink<Real, Held>& s = out[0];
-        out[1] = {s.y + m, later(s.gate), later(s.add), s.factor, later(s.other), later(s.other_gate),
-                  most<std::int64_t>(0, s.length - m)};
-    } else {
-        out[1] = unit.second < 0 ? Sink<Real, Held>{} : row(unit.second);
-    }
-    for (int half = 0; half < 2; ++half) out[half].length = least(out[half].length, plan.points);
+    out[1] = {};
+    halves(plan, shape, channel, unit, span, [&](int half, Half part) {
+        const auto from = [&](auto* p) { return p ? p + part.at : nullptr; };
+        if (part.length)
+            out[half] = {to.y + part.at, from(to.gate),       from(to.add), to.factor,
+                         from(to.other), from(to.other_gate), part.length,  part.first};
+        else
+            out[half] = {};
+    });
 }
 
 // The halves of a row of taps; those beyond what fits are not looked at.
@@ -90,7 +130,7 @@ void taps_source(const View<Real>& plan, Shape shape, const Held* k, std::int64_
 template <class Real, class Held>
 bool finite(const Source<Held>& row) {
     Real sum = 0;
-    for (std::int64_t n = 0; n < row.length; ++n) {
+    for (std::int64_t n = row.first; n < row.length; ++n) {
         const Real x = value<Real>(row, n);
         sum += x - x;
     }

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from gossamer._core.arrays import to_bits, to_numpy, to_torch
+from gossamer._core.arrays import to_numpy, to_torch
 from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer._kernels import depthwise
+from gossamer.linalg.transforms.fft_conv.autograd import held_array, held_tensor
 
 LAYOUTS = ("BCL", "BLC")
 LARGEST = 31
@@ -102,8 +103,8 @@ class _Short(torch.autograd.Function):
         kind = torch.float64 if x.dtype == torch.float64 else torch.float32
         taps = to_numpy(weight.detach().to(kind).contiguous())
         constant = None if bias is None else to_numpy(bias.detach().to(kind))
-        y = depthwise.convolve(_array(x), taps, constant, left, outputs, by_token=by_token)
-        return _tensor(y)
+        y = depthwise.convolve(held_array(x), taps, constant, left, outputs, by_token=by_token)
+        return held_tensor(y, x)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
@@ -125,7 +126,7 @@ class _Short(torch.autograd.Function):
             )
             dx = _Short.apply(grad, weight.flip(1), None, max(shift, 0), length, by_token)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            dw, db = depthwise.correlate(_array(x), _array(dy), taps, left, by_token=by_token)
+            dw, db = depthwise.correlate(held_array(x), held_array(dy), taps, left, by_token=by_token)
             dweight = to_torch(dw).to(weight.dtype) if ctx.needs_input_grad[1] else None
             dbias = to_torch(db).to(bias.dtype) if ctx.needs_input_grad[2] else None
         return dx, dweight, dbias, None, None, None
@@ -145,12 +146,3 @@ def _composed(x: Any, weight: Any, bias: Any, dy: Any, how: Any, needs: Any) -> 
         wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
         grads = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
     return [next(grads) if need else None for need in needs]
-
-
-def _array(x: torch.Tensor) -> Any:
-    return to_bits(x) if x.dtype == torch.bfloat16 else to_numpy(x)
-
-
-def _tensor(y: Any) -> torch.Tensor:
-    result = to_torch(y)
-    return result.view(torch.bfloat16) if result.dtype == torch.uint16 else result

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gossamer._core.checks import check_choice, check_int
-from gossamer._core.errors import ShapeError, UnsupportedError
+from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer.linalg.transforms.fft_conv.autograd import plan_for, tensor_fft_conv
 from gossamer.linalg.transforms.fft_conv.plan import ENGINES, FFTConvPlan
 from gossamer.linalg.transforms.fft_conv.run import spectra_of
@@ -33,8 +33,12 @@ class FlashFFTConv(torch.nn.Module):
         Least N; L + Lk - 1 by default. It changes no result unless ``allow_alias``.
     engine : {"auto", "codelet", "gemm", "fft"}
         See :func:`gossamer.linalg.plan_fft_conv`; :meth:`explain` says what "auto" takes.
-    factors : sequence of int, optional
-        Lengths of the short transforms.
+    factors : sequence of int or "paper", optional
+        Lengths of the short transforms; "paper" takes those of the publication, as matrix products.
+    dtype : torch.dtype, optional
+        Of the arithmetic: float32, float64, or bfloat16 for products of bfloat16 factors (engine "gemm") with sums and
+        twiddle factors of float32, by AVX512-BF16's dot product where the CPU has it. By default float64 for float64,
+        else float32.
     allow_alias : bool
         Let the convolution wrap around at ``fft_size`` where that is too small, instead of refusing.
 
@@ -70,13 +74,21 @@ class FlashFFTConv(torch.nn.Module):
         fft_size: int | None = None,
         *,
         engine: str = "auto",
-        factors: Sequence[int] | None = None,
+        factors: Sequence[int] | str | None = None,
+        dtype: torch.dtype | None = None,
         allow_alias: bool = False,
     ) -> None:
         super().__init__()
         self.fft_size = None if fft_size is None else check_int("fft_size", fft_size, low=1)
         self.engine = check_choice("engine", engine, ENGINES)
-        self.factors = None if factors is None else tuple(int(f) for f in factors)
+        if isinstance(factors, str):
+            check_choice("factors", factors, ("paper",))
+        self.factors = (
+            factors if factors is None or isinstance(factors, str) else tuple(int(f) for f in factors)
+        )
+        if dtype is not None and dtype not in DTYPES:
+            raise ArgumentError(f"dtype={dtype}: expected one of {', '.join(map(str, DTYPES))}")
+        self.dtype = dtype
         self.allow_alias = bool(allow_alias)
         self._kept: tuple[Any, int, Any, Any] = _NOTHING
 
@@ -94,7 +106,7 @@ class FlashFFTConv(torch.nn.Module):
         Parameters
         ----------
         u : tensor, shape (B, H, L)
-            float32, float64 or bfloat16 (computed in float32).
+            float32, float64 or bfloat16 (computed in float32, or as ``dtype`` says).
         k : tensor, shape (H, Lk) or (1, H, Lk)
             Filters; taps beyond L reach no output of a padded convolution.
         pregate, postgate : tensor, shape (B, H, L), optional
@@ -109,19 +121,34 @@ class FlashFFTConv(torch.nn.Module):
         y : tensor, shape (B, H, L)
             In the dtype of u.
         """
-        filters = k
-        u, k, gates = check_inputs(u, k, (pregate, postgate), skip)
+        filters, held = k, u.dtype
+        u, k, gates = check_inputs(self._computed(u), k, (pregate, postgate), skip)
         if torch.compiler.is_compiling():
-            factors = None if self.factors is None else list(self.factors)
-            how = (self.fft_size, circular, self.allow_alias, self.engine, factors)
-            return torch.ops.gossamer.fft_conv(u, k, *gates, *how)
-        plan = plan_for(u, k, self.fft_size, circular, self.allow_alias, self.engine, self.factors)
-        return tensor_fft_conv(u, k, gates, plan, self._spectra(plan, filters, k, u.shape[2]))
+            factors = self.factors if self.factors in (None, "paper") else "x".join(map(str, self.factors))
+            how = (self.fft_size, circular, self.allow_alias, self.engine, factors, self._arithmetic())
+            return torch.ops.gossamer.fft_conv(u, k, *gates, *how).to(held)
+        plan = self._plan(u, k, circular)
+        return tensor_fft_conv(u, k, gates, plan, self._spectra(plan, filters, k, u.shape[2])).to(held)
 
     def explain(self, u: torch.Tensor, k: torch.Tensor, circular: bool = False) -> FFTConvPlan:
         """What runs for these inputs, and why; printing it gives a sentence."""
-        u, k, _ = check_inputs(u, k, (None, None), None)
-        return plan_for(u, k, self.fft_size, circular, self.allow_alias, self.engine, self.factors)
+        u, k, _ = check_inputs(self._computed(u), k, (None, None), None)
+        return self._plan(u, k, circular)
+
+    def _plan(self, u: torch.Tensor, k: torch.Tensor, circular: bool) -> FFTConvPlan:
+        how = (self.fft_size, circular, self.allow_alias, self.engine, self.factors, self._arithmetic())
+        return plan_for(u, k, *how)
+
+    def _arithmetic(self) -> str | None:
+        return None if self.dtype is None else str(self.dtype).removeprefix("torch.")
+
+    def _computed(self, u: torch.Tensor) -> torch.Tensor:
+        """``u`` in what kernels read: sums are of float64 where, and only where, that is the arithmetic."""
+        if self.dtype is None or u.dtype not in DTYPES:
+            return u
+        if self.dtype == torch.float64:
+            return u.to(torch.float64)
+        return u.to(torch.float32) if u.dtype == torch.float64 else u
 
     def _spectra(self, plan: FFTConvPlan, filters: torch.Tensor, k: torch.Tensor, length: int) -> Any:
         """Spectra of a filter that comes again unchanged; None where it is new or gradients are wanted."""
@@ -142,7 +169,7 @@ class FlashFFTConv(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """Options."""
-        return f"fft_size={self.fft_size}, engine={self.engine!r}, factors={self.factors}"
+        return f"fft_size={self.fft_size}, engine={self.engine!r}, factors={self.factors}, dtype={self.dtype}"
 
 
 _warned = False

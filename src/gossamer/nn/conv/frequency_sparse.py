@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
-from gossamer._core.arrays import to_numpy
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
-from gossamer.linalg.transforms.fft_conv.autograd import tensor_fft_conv
-from gossamer.linalg.transforms.fft_conv.chains import spectrum_order
+from gossamer._kernels.fftconv import lanes
+from gossamer.linalg.transforms.fft_conv.chains import cheapest_radices, next_smooth
 from gossamer.linalg.transforms.fft_conv.plan import FFTConvPlan, plan_fft_conv
-from gossamer.linalg.transforms.fft_conv.run import spectra_of
+from gossamer.linalg.transforms.fft_conv.resample import FACTORS, CoarseGrid
+from gossamer.linalg.transforms.fft_conv.spectrum_part import SpectrumPart, frequencies, sparse_fft_conv
 from gossamer.nn.conv.flash_fft_conv import check_inputs
 
 MODES = ("block", "lowpass")
@@ -87,9 +88,10 @@ class FrequencySparseFFTConv(torch.nn.Module):
 
     Notes
     -----
-    What is saved are tiles: all axes but the last two (:meth:`kept` says how many). Low frequencies are spread over all
-    tiles, so "lowpass" changes the result but saves nothing. A spectrum with zeros belongs to a filter of N taps, which
-    wraps around with a change of sign at N, as the literal definition does.
+    Skipped are tiles, all axes but the last two, forward and backward (:meth:`kept` says how many). Low frequencies are
+    spread over all tiles; but they are a convolution on a grid 2 to 16 times as coarse, of which they take a half: rows
+    are smoothed and sampled, convolved there, and brought back by the transpose. A spectrum with zeros belongs to a
+    filter of N taps, which wraps around with a change of sign at N, as the literal definition does.
 
     References
     ----------
@@ -130,6 +132,7 @@ class FrequencySparseFFTConv(torch.nn.Module):
         )
         self.n_partial = None if n_partial is None else check_int("n_partial", n_partial, low=1)
         self.mode = mode
+        self._parts: dict[FFTConvPlan, SpectrumPart] = {}
 
     def forward(
         self,
@@ -141,29 +144,26 @@ class FrequencySparseFFTConv(torch.nn.Module):
     ) -> torch.Tensor:
         """Convolve; arguments and result are those of :class:`FlashFFTConv`."""
         u, k, gates = check_inputs(u, k, (pregate, postgate), skip)
-        plan = self._plan(u, k)
-        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, k, *gates)):
-            return self._dense(u, k, gates, plan)
-        mask = self.mask(plan)
-        width = plan.factors[-1]
-        live = mask.reshape(-1, width * width).any(axis=1)
-        spectra = spectra_of(plan, to_numpy(k)).reshape(len(k), -1, width, 2, width)
-        # in memory the last axis but one is the lane
-        spectra *= mask.reshape(-1, width, width).transpose(0, 2, 1)[:, :, None, :]
-        return tensor_fft_conv(u, k, gates, plan, spectra.reshape(len(k), -1), live.astype(np.uint8))
+        plan, grid = self._plan(u, k)
+        if grid is None:
+            return sparse_fft_conv(u, k, gates, self._part(plan))
+        pre, post, skip = gates
+        v = (u if pre is None else pre * u).to(k.dtype)
+        y = sparse_fft_conv(
+            grid.down(v), grid.down(k[:, : plan.size]), (None, None, None), _coarse_part(grid)
+        )
+        y = grid.up(y, u.shape[2]).to(u.dtype)
+        y = y if post is None else post * y
+        return y if skip is None else y + skip[:, None] * u
 
     def mask(self, plan: FFTConvPlan) -> np.ndarray:
         """Which of the ``plan.points`` numbers are kept, bool, in the order of the plan's spectrum."""
         if self.mode == "lowpass":
-            frequency = (2 * spectrum_order(plan.factors) - 0.5 + plan.points) % (
-                2 * plan.points
-            ) - plan.points
-            return np.abs(frequency) < self.n_partial / 2  # type: ignore[operator]
+            return np.abs(frequencies(plan.factors)) < self.n_partial / 2  # type: ignore[operator]
         pattern = self.pattern
         if pattern is None:
-            pattern = pattern_for(
-                self.sparsity or 0.0, plan.factors[:-2] if math.prod(plan.factors[:-2]) > 1 else plan.factors
-            )
+            outer = plan.factors[:-2]
+            pattern = pattern_for(self.sparsity or 0.0, outer if math.prod(outer) > 1 else plan.factors)
         if len(pattern) > len(plan.factors) or any(
             a >= f for a, f in zip(pattern, plan.factors, strict=False)
         ):
@@ -177,56 +177,69 @@ class FrequencySparseFFTConv(torch.nn.Module):
 
     def kept(self, u: torch.Tensor, k: torch.Tensor) -> tuple[float, float]:
         """Shares of the spectrum that are kept, and that are computed."""
-        plan = self._plan(u, k)
+        plan, grid = self._plan(u, k)
         mask = self.mask(plan)
+        if grid is not None:
+            return float(mask.mean()), 1 / grid.factor
         return float(mask.mean()), float(mask.reshape(-1, plan.factors[-1] ** 2).any(axis=1).mean())
 
     def explain(self, u: torch.Tensor, k: torch.Tensor) -> FFTConvPlan:
         """The plan, whose ``factors`` are the axes of the pattern."""
         u, k, _ = check_inputs(u, k, (None, None), None)
-        return self._plan(u, k)
+        return self._plan(u, k)[0]
 
-    def _plan(self, u: torch.Tensor, k: torch.Tensor) -> FFTConvPlan:
+    def _plan(self, u: torch.Tensor, k: torch.Tensor) -> tuple[FFTConvPlan, CoarseGrid | None]:
         kind = "float64" if u.dtype == torch.float64 else "float32"
-        plan = plan_fft_conv(u.shape[2], k.shape[-1], channels=u.shape[1], dtype=kind, engine="codelet")
-        if plan.columns:
-            return plan
-        from gossamer._kernels.fftconv import lanes
+        length, taps, channels = u.shape[2], k.shape[-1], u.shape[1]
+        if self.n_partial is not None:
+            grid = _coarse_grid(max(1, length + min(taps, length) - 1), self.n_partial, kind)
+            if grid is not None:
+                return _columns(grid.coarse * grid.factor, kind), grid
+        plan = plan_fft_conv(length, taps, channels=channels, dtype=kind, engine="codelet")
+        return plan if plan.columns else _columns(1, kind), None  # too short for a tile: padded to one
 
-        width = lanes(kind)  # too short for a tile: padded to one
-        return plan_fft_conv(
-            u.shape[2],
-            k.shape[-1],
-            channels=u.shape[1],
-            dtype=kind,
-            engine="codelet",
-            factors=(1, width, width),
-        )
+    def _part(self, plan: FFTConvPlan) -> SpectrumPart:
+        known = self._parts.get(plan)
+        if known is None:
+            known = SpectrumPart(self.mask(plan), plan)
+            self._parts = {plan: known}
+        return known
 
-    def _dense(self, u: torch.Tensor, k: torch.Tensor, gates: Any, plan: FFTConvPlan) -> torch.Tensor:
-        """With gradients: the masked filter first, by one transform more, then its convolution."""
-        n, work = plan.size, k.dtype
-        turn = torch.exp(torch.arange(n, dtype=torch.float64) * (-1j * math.pi / n)).to(torch.complex128)
-        mask = np.zeros(n, bool)
-        odd = 2 * spectrum_order(plan.factors) % n  # frequency 2 f - 1/2 of N is place f' with (2 f' + 1) / 2
-        kept = self.mask(plan)
-        places = (odd - 1) % n
-        mask[places[kept]] = True
-        mask[(-places[kept] - 1) % n] = True
-        spectrum = torch.fft.fft(
-            torch.nn.functional.pad(k.double()[:, :n], (0, max(0, n - k.shape[1]))) * turn
-        )
-        long = (torch.fft.ifft(spectrum * torch.from_numpy(mask)) * turn.conj()).real
-        v = u.to(work) if gates[0] is None else (u * gates[0]).to(work)
-        turned = torch.fft.fft(torch.nn.functional.pad(v.double(), (0, n - v.shape[2])) * turn)
-        y = (
-            (torch.fft.ifft(turned * torch.fft.fft(long * turn)) * turn.conj())
-            .real[..., : u.shape[2]]
-            .to(u.dtype)
-        )
-        y = y if gates[1] is None else gates[1] * y
-        return y if gates[2] is None else y + gates[2][:, None] * u
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_parts": {}}
 
     def extra_repr(self) -> str:
         """What is left out."""
         return f"pattern={self.pattern}, sparsity={self.sparsity}, n_partial={self.n_partial}, mode={self.mode!r}"
+
+
+def _columns(size: int, dtype: str) -> FFTConvPlan:
+    """The plan for ``size`` real numbers, or one tile."""
+    square = lanes(dtype) ** 2
+    rest = max(1, size // (2 * square))
+    half = rest * square
+    return plan_fft_conv(
+        half, half, dtype=dtype, engine="codelet", factors=(*cheapest_radices(rest), *(lanes(dtype),) * 2)
+    )
+
+
+@lru_cache(maxsize=64)
+def _coarse_grid(size: int, n_partial: int, dtype: str) -> CoarseGrid | None:
+    """The coarsest grid that the band takes a half of, where it needs little more padding than ``size`` does."""
+    tile = 2 * lanes(dtype) ** 2
+    for factor in FACTORS:
+        coarse = next_smooth(-(-size // factor), tile)
+        if coarse >= 2 * n_partial and factor * coarse <= max(1.25 * size, 2 * tile):
+            return CoarseGrid(coarse, factor, n_partial / 2, dtype)
+    return None
+
+
+@lru_cache(maxsize=16)
+def _coarse_part(grid: CoarseGrid) -> SpectrumPart:
+    """The band on the coarse ring, with what the windows did to input, filter and output divided out."""
+    plan = _columns(grid.coarse, grid.dtype)
+    frequency = frequencies(plan.factors)
+    keep = np.abs(frequency) < grid.band
+    weights = np.zeros(plan.points)
+    weights[keep] = grid.factor**2 / grid.response(frequency[keep]) ** 3
+    return SpectrumPart(weights, plan)

@@ -1,4 +1,4 @@
-"""Convolutions with filters shorter than the sequence: chunk by chunk, in memory that does not grow with it."""
+"""Convolutions with filters shorter than the sequence: window by window, in memory that does not grow with it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from gossamer._core.arrays import to_numpy, to_torch
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ShapeError
 from gossamer._kernels import fftconv as kernels
-from gossamer.linalg.transforms.fft_conv.chains import cheapest_radices, next_smooth
+from gossamer.linalg.transforms.fft_conv.autograd import held_array, held_tensor, with_graph
+from gossamer.linalg.transforms.fft_conv.windows import Windows, choose_windows
 from gossamer.nn.conv.flash_fft_conv import check_inputs
 
-_SMALLEST_SIZE = 1024
-_AT_ONCE = 1 << 20  # numbers in the windows of one call
 _SHORT = 8  # outputs that a dot product gives sooner than a transform
 
 
 class PartialFFTConv(torch.nn.Module):
     r"""Causal convolution with the first ``n_partial`` taps of each filter: ``y = u * (k[:n_partial], 0, 0, ...)``.
 
-    Overlapping windows of N points give ``N - n_partial + 1`` outputs each: memory beyond inputs and results depends
-    on N, not on the length, and a sequence can be extended for ever (:meth:`stream`).
+    Overlapping windows of N points give ``N - n_partial + 1`` outputs each. They are read from the input and written to
+    the result in place: memory beyond those depends on N, not on the length, and a sequence can be extended for ever
+    (:meth:`stream`).
 
     Parameters
     ----------
     n_partial : int
         Taps that are used.
     chunk : int, optional
-        C, outputs of a window. By default the least power of two >= 4 ``n_partial`` and >= 1024 is N.
+        C, outputs of a window at least. By default windows are those of least predicted time
+        (:func:`gossamer.linalg.calibrate_fft_conv` measures what it goes by): :meth:`explain` says which.
 
     Raises
     ------
@@ -38,7 +39,7 @@ class PartialFFTConv(torch.nn.Module):
 
     Notes
     -----
-    O(L log N) time a channel. Gradients take the same windows again.
+    O(L log N) time a channel. Gradients take windows of the same length.
 
     References
     ----------
@@ -63,24 +64,23 @@ class PartialFFTConv(torch.nn.Module):
     def forward(self, u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """Convolve ``u`` (B, H, L) with ``k`` (H, Lk), of which taps from ``n_partial`` on are not looked at."""
         u, k, _ = check_inputs(u, k[..., : self.n_partial].contiguous(), (None, None), None)
-        return _Windows.apply(u, k, self._chain(u.shape[2], k))
+        return _Windowed.apply(u, k, self._windows(u, k))
 
     def stream(self, k: torch.Tensor) -> PartialStream:
         """A stream that starts with an empty past, for filters ``k`` (H, Lk)."""
         return PartialStream(self, k[..., : self.n_partial].detach())
 
-    def _chain(self, length: int, k: torch.Tensor) -> kernels.Chain:
-        taps, dtype = k.shape[1], "float64" if k.dtype == torch.float64 else "float32"
-        if self.chunk is None:
-            size = _SMALLEST_SIZE
-            while size < 4 * taps:
-                size *= 2
-        else:
-            size = self.chunk + taps - 1
-        size = min(size, length + taps - 1)
-        square = kernels.lanes(dtype) ** 2
-        rest = next_smooth(-(-size // (2 * square)))
-        return kernels.chain(rest * square, cheapest_radices(rest), columns=True, twisted=True, dtype=dtype)
+    def explain(self, u: torch.Tensor, k: torch.Tensor) -> Windows:
+        """Which windows these inputs are cut into; printing it gives a sentence."""
+        u, k, _ = check_inputs(u, k[..., : self.n_partial].contiguous(), (None, None), None)
+        return self._windows(u, k)
+
+    def _windows(self, u: torch.Tensor, k: torch.Tensor) -> Windows:
+        batch, channels, length = u.shape
+        return choose_windows(
+            length, k.shape[1], chunk=self.chunk, rows=batch * channels, channels=channels,
+            dtype="float64" if k.dtype == torch.float64 else "float32",
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         """Options."""
@@ -122,95 +122,52 @@ class PartialStream:
             if u.shape[2] <= _SHORT:
                 work = joined.to(k.dtype).unfold(2, taps, 1)  # (B, H, n, taps)
                 return torch.einsum("bhnt,ht->bhn", work, k.flip(1)).to(u.dtype)
-            chain = self.conv._chain(u.shape[2], k)
-            if chain.points not in self._spectra:
-                self._spectra = {chain.points: kernels.spectra_of(chain, to_numpy(k))}
-            return _outputs(joined, k, chain, self._spectra[chain.points])
+            windows = self.conv._windows(u, k)
+            if windows.points not in self._spectra:
+                self._spectra = {windows.points: kernels.spectra_of(windows.chain(), to_numpy(k))}
+            return _outputs(joined, k, windows, self._spectra[windows.points], history=taps - 1)
 
 
-def _outputs(joined: torch.Tensor, k: torch.Tensor, chain: kernels.Chain, spectra: Any) -> torch.Tensor:
-    """Outputs (B, H, n) of inputs (B, H, taps - 1 + n): each window is right from its last tap on, however it wraps."""
-    taps, size = k.shape[1], 2 * chain.points
-    batch, channels, length = joined.shape
-    step, count = size - taps + 1, length - taps + 1
-    out = joined.new_empty(batch, channels, count)
-    at_once = max(1, _AT_ONCE // max(1, batch * channels * size))
-    for first in range(0, count, step * at_once):
-        windows = _windows(joined, first, size, step, at_once)
-        rows = windows.reshape(-1, channels, size).to(k.dtype).numpy()
-        y = to_torch(kernels.convolve(chain, rows, None, taps=taps, spectra=spectra))
-        y = y.view(*windows.shape)[..., taps - 1 :]
-        for i in range(len(windows)):
-            start = first + i * step
-            out[..., start : start + step] = y[i, ..., : min(step, count - start)]
-    return out
+def _outputs(
+    u: torch.Tensor, k: torch.Tensor, windows: Windows, spectra: Any, history: int = 0
+) -> torch.Tensor:
+    y = kernels.convolve(
+        windows.chain(), held_array(u), to_numpy(k) if spectra is None else None, taps=k.shape[1], spectra=spectra,
+        step=windows.step, history=history,
+    )  # fmt: skip
+    return held_tensor(y, u)
 
 
-def _windows(joined: torch.Tensor, first: int, size: int, step: int, at_once: int) -> torch.Tensor:
-    """Windows (w, B, H, size) of the inputs from place ``first`` on, up to ``at_once``, the last one padded."""
-    length = joined.shape[2]
-    starts = [
-        s for s in range(first, first + at_once * step, step) if s == first or s < length - (size - step)
-    ]
-    windows = joined.new_zeros(len(starts), *joined.shape[:2], size)
-    for i, start in enumerate(starts):
-        piece = joined[..., start : start + size]
-        windows[i, ..., : piece.shape[2]] = piece
-    return windows
+def _spectra(u: torch.Tensor, k: torch.Tensor, windows: Windows) -> Any:
+    """None where the kernel takes the filters themselves, and transforms them where it needs them."""
+    return kernels.spectra_of(windows.chain(), to_numpy(k)) if u.dtype == torch.bfloat16 else None
 
 
-class _Windows(torch.autograd.Function):
+class _Windowed(torch.autograd.Function):
+    """Keeps its inputs and nothing else."""
+
     @staticmethod
-    def forward(ctx: Any, u: torch.Tensor, k: torch.Tensor, chain: kernels.Chain) -> torch.Tensor:
+    def forward(ctx: Any, u: torch.Tensor, k: torch.Tensor, windows: Windows) -> torch.Tensor:
         ctx.save_for_backward(u, k)
-        ctx.chain = chain
-        joined = torch.nn.functional.pad(u.detach(), (k.shape[1] - 1, 0))
-        return _outputs(joined, k, chain, kernels.spectra_of(chain, to_numpy(k)))
+        ctx.windows = windows
+        return _outputs(u, k, windows, _spectra(u, k, windows))
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
         u, k = ctx.saved_tensors
+        windows, needs = ctx.windows, ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():
-            with torch.enable_grad():
-                n = u.shape[2] + k.shape[1]
-                wide = u.to(k.dtype)
-                y = torch.fft.irfft(torch.fft.rfft(wide, n=n) * torch.fft.rfft(k, n=n), n=n)[
-                    ..., : u.shape[2]
-                ]
-                wanted = [x for x, need in zip((u, k), ctx.needs_input_grad, strict=False) if need]
-                grads = iter(torch.autograd.grad(y.to(u.dtype), wanted, dy, create_graph=True))
-            return (*(next(grads) if need else None for need in ctx.needs_input_grad[:2]), None)
-        taps, chain = k.shape[1], ctx.chain
-        size = 2 * chain.points
-        step = size - taps + 1
-        joined = torch.nn.functional.pad(u, (taps - 1, 0))
-        behind = torch.nn.functional.pad(dy, (taps - 1, 0))
-        du = torch.zeros_like(joined, dtype=k.dtype)
-        dk = torch.zeros_like(k)
-        spectra = kernels.spectra_of(chain, to_numpy(k))
-        batch, channels = u.shape[:2]
-        at_once = max(1, _AT_ONCE // max(1, batch * channels * size))
-        for first in range(0, u.shape[2], step * at_once):
-            rows = _windows(joined, first, size, step, at_once)
-            grad = _windows(behind, first, size, step, at_once)
-            grad[..., : taps - 1] = 0  # what the window before has given
-            x, g = (w.reshape(-1, channels, size).to(k.dtype).numpy() for w in (rows, grad))
-            parts = kernels.differentiate(
-                chain,
-                g,
-                x,
-                None,
-                taps=taps,
-                spectra=spectra,
-                needs=(*ctx.needs_input_grad[:2], False, False, False),
-            )
-            if parts[1] is not None:
-                dk += to_torch(parts[1])
-            if parts[0] is not None:
-                dx = to_torch(parts[0]).view(*rows.shape)
-                for i in range(len(rows)):
-                    start = first + i * step
-                    end = min(start + size, joined.shape[2])
-                    du[..., start:end] += dx[i, ..., : end - start]
-        needs = ctx.needs_input_grad
-        return du[..., taps - 1 :].to(u.dtype) if needs[0] else None, dk if needs[1] else None, None
+            return (*with_graph(_composed, (u, k), dy, needs), None)
+        spectra = _spectra(u, k, windows)
+        du, dk, *_ = kernels.differentiate(
+            windows.chain(), held_array(dy.contiguous()), held_array(u), to_numpy(k) if spectra is None else None,
+            taps=k.shape[1], spectra=spectra, needs=(*needs, False, False, False), step=windows.step,
+        )  # fmt: skip
+        return held_tensor(du, u) if needs[0] else None, to_torch(dk) if needs[1] else None, None
+
+
+def _composed(u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """The same by torch's transforms, where a graph of the gradients is wanted."""
+    n = u.shape[2] + k.shape[1]
+    y = torch.fft.irfft(torch.fft.rfft(u.to(k.dtype), n=n) * torch.fft.rfft(k, n=n), n=n)
+    return y[..., : u.shape[2]].to(u.dtype)

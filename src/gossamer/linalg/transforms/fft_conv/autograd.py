@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,24 +21,27 @@ def plan_for(
     circular: bool,
     allow_alias: bool,
     engine: str,
-    factors: Sequence[int] | None,
+    factors: Sequence[int] | str | None,
+    dtype: str | None = None,
 ) -> FFTConvPlan:
-    """The plan of a call; bfloat16 is computed in float32."""
+    """The plan of a call; without a ``dtype`` in float64 for float64, else in float32. Factors may be "16x16"."""
+    if isinstance(factors, str) and factors != "paper":
+        factors = tuple(int(f) for f in factors.split("x"))
     batch, channels, length = u.shape
     return plan_fft_conv(
         length, k.shape[1], channels=channels, batch=batch,
-        dtype="float64" if u.dtype == torch.float64 else "float32",
+        dtype=dtype or ("float64" if u.dtype == torch.float64 else "float32"),
         fft_size=fft_size, circular=circular, allow_alias=allow_alias, engine=engine, factors=factors,
     )  # fmt: skip
 
 
 def tensor_fft_conv(
-    u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, spectra: Any = None, live: Any = None
+    u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, spectra: Any = None
 ) -> torch.Tensor:
     """``post * ((pre * u) conv k) + skip * u`` with gradients, of contiguous tensors."""
     if not plan.circular and k.shape[1] > u.shape[2]:  # taps that reach no output
         k = k[:, : max(u.shape[2], 1)].contiguous()
-    return _Convolution.apply(u, k, *gates, plan, spectra, live)
+    return _Convolution.apply(u, k, *gates, plan, spectra)
 
 
 def composed(u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan) -> torch.Tensor:
@@ -54,36 +57,44 @@ def composed(u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan
     return y.to(u.dtype)
 
 
-def _array(x: torch.Tensor | None) -> Any:
+def held_array(x: torch.Tensor | None) -> Any:
+    """What kernels read: bfloat16 as raw uint16."""
     if x is None:
         return None
     return to_bits(x) if x.dtype == torch.bfloat16 else to_numpy(x)
 
 
-def _tensor(x: Any, like: torch.Tensor) -> torch.Tensor:
+def held_tensor(x: Any, like: torch.Tensor) -> torch.Tensor:
+    """What kernels wrote, in the dtype of ``like``."""
     result = to_torch(x)
     return result.view(torch.bfloat16) if result.dtype == torch.uint16 else result.to(like.dtype)
 
 
-def _run_forward(
+def run_forward(
     u: torch.Tensor, k: torch.Tensor, gates: Tensors, plan: FFTConvPlan, spectra: Any = None, live: Any = None
 ) -> torch.Tensor:
-    arrays = tuple(_array(g) for g in gates)
-    return _tensor(run.forward(plan, _array(u), _array(k), arrays, spectra=spectra, live=live), u)
+    """The convolution of tensors, without a graph."""
+    arrays = tuple(held_array(g) for g in gates)
+    return held_tensor(run.forward(plan, held_array(u), held_array(k), arrays, spectra=spectra, live=live), u)
 
 
-def _run_backward(
+def run_backward(
     dy: torch.Tensor,
     u: torch.Tensor,
     k: torch.Tensor,
     gates: Tensors,
     plan: FFTConvPlan,
     needs: Sequence[bool],
+    spectra: Any = None,
+    live: Any = None,
 ) -> list[torch.Tensor | None]:
-    arrays = tuple(_array(g) for g in gates)
-    grads = run.backward(plan, _array(dy.contiguous()), _array(u), _array(k), arrays, needs=needs)
+    """Its gradients with respect to u, k and gates, without a graph."""
+    arrays = tuple(held_array(g) for g in gates)
+    grads = run.backward(
+        plan, held_array(dy.contiguous()), held_array(u), held_array(k), arrays, needs=needs, spectra=spectra, live=live
+    )  # fmt: skip
     return [
-        None if grad is None else _tensor(grad, like)  # type: ignore[arg-type]
+        None if grad is None else held_tensor(grad, like)  # type: ignore[arg-type]
         for grad, like in zip(grads, (u, k, *gates), strict=True)
     ]
 
@@ -92,16 +103,14 @@ class _Convolution(torch.autograd.Function):
     """Keeps its inputs and nothing else; spectra are computed again backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any, u: Any, k: Any, pre: Any, post: Any, skip: Any, plan: Any, spectra: Any, live: Any
-    ) -> Any:
+    def forward(ctx: Any, u: Any, k: Any, pre: Any, post: Any, skip: Any, plan: Any, spectra: Any) -> Any:
         ctx.save_for_backward(u, k, pre, post, skip)
-        ctx.plan, ctx.masked = plan, live is not None
-        return _run_forward(u, k, (pre, post, skip), plan, spectra, live)
+        ctx.plan = plan
+        return run_forward(u, k, (pre, post, skip), plan, spectra)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Any:
-        return (*_gradients(ctx.saved_tensors, dy, ctx.plan, ctx.needs_input_grad[:5]), None, None, None)
+        return (*_gradients(ctx.saved_tensors, dy, ctx.plan, ctx.needs_input_grad[:5]), None, None)
 
 
 def _gradients(
@@ -109,12 +118,17 @@ def _gradients(
 ) -> list[torch.Tensor | None]:
     u, k, *gates = saved
     if not torch.is_grad_enabled():
-        return _run_backward(dy, u, k, (gates[0], gates[1], gates[2]), plan, needs)
-    # a graph of the gradients is wanted: they are composed of operations that have one
-    wanted = [x for x, need in zip(saved, needs, strict=True) if need]
+        return run_backward(dy, u, k, (gates[0], gates[1], gates[2]), plan, needs)
+    return with_graph(lambda u, k, *gates: composed(u, k, gates, plan), saved, dy, needs)
+
+
+def with_graph(
+    call: Callable[..., torch.Tensor], inputs: Sequence[Any], dy: torch.Tensor, needs: Sequence[bool]
+) -> list[torch.Tensor | None]:
+    """Gradients of ``call`` that have a graph themselves, as it is composed of operations that do."""
+    wanted = [x for x, need in zip(inputs, needs, strict=True) if need]
     with torch.enable_grad():
-        y = composed(u, k, (gates[0], gates[1], gates[2]), plan)
-        grads = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
+        grads = iter(torch.autograd.grad(call(*inputs), wanted, dy, create_graph=True))
     return [next(grads) if need else None for need in needs]
 
 
@@ -129,10 +143,11 @@ def _operator(
     circular: bool,
     allow_alias: bool,
     engine: str,
-    factors: list[int] | None,
+    factors: str | None,
+    dtype: str | None,
 ) -> torch.Tensor:
-    plan = plan_for(u, k, fft_size, circular, allow_alias, engine, factors)
-    return _run_forward(u.contiguous(), k.contiguous(), _rows(pre, post, skip), plan)
+    plan = plan_for(u, k, fft_size, circular, allow_alias, engine, factors, dtype)
+    return run_forward(u.contiguous(), k.contiguous(), _rows(pre, post, skip), plan)
 
 
 @torch.library.custom_op("gossamer::fft_conv_backward", mutates_args=())
@@ -147,11 +162,12 @@ def _backward_operator(
     circular: bool,
     allow_alias: bool,
     engine: str,
-    factors: list[int] | None,
+    factors: str | None,
+    dtype: str | None,
     needs: list[bool],
 ) -> list[torch.Tensor]:
-    plan = plan_for(u, k, fft_size, circular, allow_alias, engine, factors)
-    grads = _run_backward(dy, u.contiguous(), k.contiguous(), _rows(pre, post, skip), plan, needs)
+    plan = plan_for(u, k, fft_size, circular, allow_alias, engine, factors, dtype)
+    grads = run_backward(dy, u.contiguous(), k.contiguous(), _rows(pre, post, skip), plan, needs)
     return [grad for grad in grads if grad is not None]
 
 
@@ -186,7 +202,7 @@ def _compiled_backward(ctx: Any, dy: torch.Tensor) -> Any:
         need and x is not None for need, x in zip(ctx.needs_input_grad[:5], ctx.saved_tensors, strict=True)
     ]
     grads = iter(torch.ops.gossamer.fft_conv_backward(dy, *ctx.saved_tensors, *ctx.how, needs))
-    return (*(next(grads) if need else None for need in needs), None, None, None, None, None)
+    return (*(next(grads) if need else None for need in needs), None, None, None, None, None, None)
 
 
 _operator.register_autograd(_compiled_backward, setup_context=_setup)

@@ -13,6 +13,13 @@ from gossamer._core.errors import ArgumentError
 PRIMES = (2, 3, 5, 7)
 LARGEST_FACTOR = 64
 
+PUBLISHED = {
+    2**8: (16, 16), 2**10: (32, 32), 2**12: (16, 16, 16), 2**13: (32, 16, 16), 2**14: (16, 32, 32), 2**15: (32, 32, 32),
+    2**16: (16, 16, 16, 16), 2**17: (16, 32, 16, 16), 2**18: (16, 16, 32, 32), 2**19: (16, 32, 32, 32),
+    2**20: (32, 32, 32, 32), 2**21: (64, 32, 32, 32), 2**22: (128, 32, 32, 32),
+}  # fmt: skip
+"""Factors of the publication's table; sizes from 65536 on are an outer factor times an inner size of three."""
+
 _PASS_COST = {2: 4.0, 3: 5.5, 4: 5.0, 5: 7.0, 7: 10.0, 8: 7.5, 16: 11.0}
 """Of one pass of this radix over a vector of points, in cycles or so: what one passes over memory for."""
 
@@ -54,6 +61,16 @@ def _cheapest(n: int) -> tuple[float, tuple[int, ...]]:
             rest, radices = _cheapest(n // radix)
             best = min(best, (cost + rest, tuple(sorted((*radices, radix), reverse=True))))
     return best
+
+
+def published_factors(n: int, exactly: bool = False) -> tuple[int, ...]:
+    """Those of the least published size that holds n points, or is n."""
+    for size, factors in PUBLISHED.items():
+        if size == n or (size > n and not exactly):
+            return factors
+    raise ArgumentError(
+        f"factors='paper' for {n} points: expected {'one of' if exactly else 'at most the last of'} {tuple(PUBLISHED)}"
+    )
 
 
 def balanced_factors(n: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from gossamer.linalg.transforms.fft_conv import chains
 from gossamer.linalg.transforms.fft_conv.rates import Rates, current_rates
 
 ENGINES = ("auto", "codelet", "gemm", "fft")
+DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class FFTConvPlan:
     circular : bool
         No padding: the end of a sequence meets its beginning.
     dtype : str
-        Of the arithmetic.
+        Of the arithmetic: "float32", "float64", or "bfloat16" for products of bfloat16 numbers with float32 sums.
     reason : str
         Why, in words.
     flops : int
@@ -60,13 +61,18 @@ class FFTConvPlan:
     flops: int
     seconds: float
 
+    @property
+    def sums(self) -> str:
+        """Dtype of sums, twiddle factors and spectra."""
+        return "float32" if self.dtype == "bfloat16" else self.dtype
+
     def __str__(self) -> str:
         chain = " x ".join(map(str, self.factors)) or str(self.size)
         lanes = {True: ", lanes along the sequence", False: ", lanes across channels"}[self.columns]
         kind = "circular" if self.circular else "padded"
         return (
             f"{self.engine}: {kind}, N={self.size} as {self.points} complex numbers = {chain}"
-            f"{lanes if self.engine == 'codelet' else ''}; {self.flops / 1e6:.3g} MFLOP, "
+            f"{lanes if self.engine == 'codelet' else ''}, {self.dtype}; {self.flops / 1e6:.3g} MFLOP, "
             f"about {1e3 * self.seconds:.3g} ms on one thread ({self.reason})"
         )
 
@@ -82,7 +88,7 @@ def plan_fft_conv(
     circular: bool = False,
     allow_alias: bool = False,
     engine: str = "auto",
-    factors: Sequence[int] | None = None,
+    factors: Sequence[int] | str | None = None,
 ) -> FFTConvPlan:
     """Choose engine, transform length and factors of a convolution by predicted time.
 
@@ -94,8 +100,8 @@ def plan_fft_conv(
         Length of the filter; L by default. Taps beyond L do not reach an output and are dropped.
     channels, batch : int
         How many sequences there are.
-    dtype : dtype
-        float32 or float64.
+    dtype : dtype or str
+        float32, float64 or "bfloat16": products of bfloat16 numbers with float32 sums, which engine "gemm" has.
     fft_size : int, optional
         Least N; ``L + taps - 1`` by default. Without ``allow_alias`` it changes no result.
     circular : bool
@@ -105,7 +111,8 @@ def plan_fft_conv(
     engine : {"auto", "codelet", "gemm", "fft"}
         "auto" takes the least predicted time.
     factors : sequence of int, optional
-        Of ``points``, for "codelet" (2, 3, 4, 5, 7, 8 or 16 each) or "gemm" (2 to 64 each).
+        Of ``points``, for "codelet" (2, 3, 4, 5, 7, 8 or 16 each) or "gemm" (2 to 128 each). "paper" takes those of
+        the publication's table for the least of its sizes that holds the convolution, as matrix products.
 
     Returns
     -------
@@ -114,12 +121,17 @@ def plan_fft_conv(
     Raises
     ------
     ArgumentError
-        If ``fft_size`` aliases, has prime factors above 7 where it must be kept, or ``factors`` do not fit.
+        If ``fft_size`` aliases, has prime factors above 7 where it must be kept, ``factors`` do not fit, or bfloat16 is
+        asked of another engine than "gemm".
     """
     check_choice("engine", engine, ENGINES)
     length = check_int("length", length, low=0)
     taps = min(length if taps is None else check_int("taps", taps, low=1), max(length, 1))
-    name = check_choice("dtype", np.dtype(dtype).name, kernels.DTYPES)
+    name = check_choice("dtype", dtype if dtype == "bfloat16" else np.dtype(dtype).name, DTYPES)
+    if factors == "paper" or name == "bfloat16":
+        if engine not in ("auto", "gemm"):
+            raise ArgumentError(f"engine={engine!r}: expected 'gemm' with factors='paper' and in bfloat16")
+        engine = "gemm"
     if fft_size is not None:
         check_int("fft_size", fft_size, low=1)
     wraps = circular or (allow_alias and fft_size is not None and fft_size < length + taps - 1)
@@ -133,7 +145,13 @@ def plan_fft_conv(
             f"fft_size={fft_size}: expected at least L + taps - 1 = {needed}, or circular=True or allow_alias=True"
         )
     size = max(fft_size or (length if wraps else needed), 1)
-    chosen = None if factors is None else tuple(check_int("factors", f, low=1) for f in factors)
+    chosen: tuple[int, ...] | None = None
+    if factors == "paper":
+        chosen = chains.published_factors(size if wraps else -(-size // 2), exactly=wraps)
+    elif isinstance(factors, str):
+        raise ArgumentError(f"factors={factors!r}: expected numbers or 'paper'")
+    elif factors is not None:
+        chosen = tuple(check_int("factors", f, low=1) for f in factors)
     return _choose(
         size,
         wraps,
@@ -142,7 +160,7 @@ def plan_fft_conv(
         name,
         engine,
         chosen,
-        kernels.lanes(name),
+        kernels.lanes("float32" if name == "bfloat16" else name),
         current_rates(),
     )
 
@@ -253,6 +271,6 @@ def _gemm_factors(size: int, circular: bool, factors: tuple[int, ...] | None) ->
         raise ArgumentError(
             f"factors={factors}: expected a product of {least}{'' if circular else ' or more'}"
         )
-    if any(not 2 <= f <= chains.LARGEST_FACTOR for f in factors):
-        raise ArgumentError(f"factors={factors}: expected each from 2 to {chains.LARGEST_FACTOR}")
+    if any(not 2 <= f <= kernels.LARGEST_SIDE for f in factors):
+        raise ArgumentError(f"factors={factors}: expected each from 2 to {kernels.LARGEST_SIDE}")
     return points, factors

@@ -45,7 +45,7 @@ class Rates:
 
     def codelet(self, points: int, radices: Sequence[int], columns: bool, width: int, dtype: str) -> float:
         """Seconds a point of one convolution, there and back."""
-        scale = 1.0 if dtype == "float32" else 2.0
+        scale = 2.0 if dtype == "float64" else 1.0
         far = self.far if points > 1 << 16 else 1.0
         if columns:
             return scale * far * (self.tile + self.cost * chains.pass_cost(radices))
@@ -55,11 +55,11 @@ class Rates:
         """Operations a second of a chain of products, which the slowest factor weighs on by its share of the work."""
         sides, speeds = zip(*self.products, strict=True)
         seconds = sum(f / float(np.interp(f, sides, speeds)) for f in factors)
-        return sum(factors) / seconds / (1.0 if dtype == "float32" else 2.0)
+        return sum(factors) / seconds / (2.0 if dtype == "float64" else 1.0)
 
     def fft(self, dtype: str) -> float:
         """Operations a second of SciPy's transforms."""
-        return self.transform / (1.0 if dtype == "float32" else 2.0)
+        return self.transform / (2.0 if dtype == "float64" else 1.0)
 
 
 _rates = Rates()
@@ -88,23 +88,17 @@ def calibrate_fft_conv(repeats: int = 5) -> Rates:
     width = kernels.lanes(np.float32)
     costs, seconds = [], []
     for rest in (1, 2, 8, 16, 128):
-        radices = chains.cheapest_radices(rest)
-        points = rest * width * width
-        rows = max(1, (1 << 17) // points)
-        u = rng.standard_normal((1, rows, points), dtype=np.float32)
-        plan = kernels.chain(points, radices, columns=True, twisted=True)
-        spectra = kernels.spectra_of(plan, u[0], threads=1)
-        out = np.empty_like(u)
-        runs = partial(kernels.convolve, plan, u, None, taps=points, spectra=spectra, out=out, threads=1)
-        took = _least(runs, repeats)
-        costs.append(chains.pass_cost(radices))
-        seconds.append(took / u.size)
+        costs.append(chains.pass_cost(chains.cheapest_radices(rest)))
+        seconds.append(_codelet_seconds(rest * width * width, 1 << 17, width, repeats))
     cost, tile = np.polyfit(costs, seconds, 1)
+    cost, tile = max(float(cost), 1e-12), max(float(tile), 1e-11)
+    far = _codelet_seconds(1 << 18, 1 << 18, width, repeats)
+    far /= tile + cost * chains.pass_cost(chains.cheapest_radices((1 << 18) // (width * width)))
     u = rng.standard_normal((1, 16 * width, 60), dtype=np.float32)
     plan = kernels.chain(60, chains.cheapest_radices(60), columns=False, twisted=True)
     spectra = kernels.spectra_of(plan, u[0], threads=1)
     took = _least(lambda: kernels.convolve(plan, u, None, taps=60, spectra=spectra, threads=1), repeats)
-    rows_cost = max(took / u.size - max(cost, 0) * chains.pass_cost(chains.cheapest_radices(60)), 1e-11)
+    rows_cost = max(took / u.size - cost * chains.pass_cost(chains.cheapest_radices(60)), 1e-11)
     products = []
     for side in (4, 16, 64):
         A, X = rng.standard_normal((side, side), np.float32), rng.standard_normal((side, 4096), np.float32)
@@ -112,16 +106,18 @@ def calibrate_fft_conv(repeats: int = 5) -> Rates:
     x = rng.standard_normal((16, 8192), dtype=np.float32)
     took = _least(lambda: scipy.fft.irfft(scipy.fft.rfft(x), 8192), repeats)
     transform = 16 * 2 * 2.5 * 8192 * math.log2(8192) / took
-    _rates = Rates(
-        max(float(tile), 1e-11),
-        max(float(cost), 1e-12),
-        float(rows_cost),
-        1.5,
-        tuple(products),
-        transform,
-        True,
-    )
+    _rates = Rates(tile, cost, float(rows_cost), max(far, 1.0), tuple(products), transform, True)
     return _rates
+
+
+def _codelet_seconds(points: int, total: int, width: int, repeats: int) -> float:
+    """Seconds a point of a convolution by codelets, in rows of so many points."""
+    u = np.random.default_rng(0).standard_normal((1, max(1, total // points), points), dtype=np.float32)
+    plan = kernels.chain(points, chains.cheapest_radices(points // width**2), columns=True, twisted=True)
+    spectra = kernels.spectra_of(plan, u[0], threads=1)
+    out = np.empty_like(u)
+    run = partial(kernels.convolve, plan, u, None, taps=points, spectra=spectra, out=out, threads=1)
+    return _least(run, repeats) / u.size
 
 
 def _least(run: Callable[[], object], repeats: int) -> float:

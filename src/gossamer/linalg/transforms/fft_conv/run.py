@@ -22,17 +22,19 @@ def chain_of(plan: FFTConvPlan) -> kernels.Chain:
     if plan.columns:
         radices = radices[:-2] or (1,)
     return kernels.chain(
-        plan.points, radices, columns=plan.columns, twisted=not plan.circular, dtype=plan.dtype,
-        products=plan.engine == "gemm",
+        plan.points, radices, columns=plan.columns, twisted=not plan.circular, dtype=plan.sums,
+        products=plan.engine == "gemm", bfloat16=plan.dtype == "bfloat16",
     )  # fmt: skip
 
 
-def spectra_of(plan: FFTConvPlan, k: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """Spectra of filters (channels, taps) as the plan's engine stores them."""
+def spectra_of(
+    plan: FFTConvPlan, k: np.ndarray, threads: int | None = None, *, live: np.ndarray | None = None
+) -> np.ndarray:
+    """Spectra of filters (channels, taps) as the plan's engine stores them; of ``live`` tiles alone where given."""
     k = _fitting(plan, k)
     if plan.engine == "fft":
         return scipy.fft.rfft(k, plan.size, workers=get_threads(threads))
-    return kernels.spectra_of(chain_of(plan), k, threads)
+    return kernels.spectra_of(chain_of(plan), k, threads, live=live)
 
 
 def forward(
@@ -76,12 +78,17 @@ def backward(
     *,
     needs: Sequence[bool] = (True,) * 5,
     spectra: np.ndarray | None = None,
+    live: np.ndarray | None = None,
     threads: int | None = None,
 ) -> list[np.ndarray | None]:
-    """Gradients with respect to u, k, pre, post and skip; nothing of the forward pass but its inputs is needed."""
+    """Gradients with respect to u, k, pre, post and skip; nothing of the forward pass but its inputs is needed.
+
+    With ``live`` tiles that of k is of all its taps: those of a filter that lacks part of its spectrum wrap around.
+    """
     pre, post, skip = gates
     taps = k.shape[1]
-    k = _reaching(plan, k, u.shape[2])
+    if live is None:
+        k = _reaching(plan, k, u.shape[2])
     if plan.engine == "fft":
         grads = _backward_by_fft(plan, dy, u, k, gates, needs, spectra, get_threads(threads))
     else:
@@ -90,7 +97,7 @@ def backward(
         fitting = _fitting(plan, k)
         grads = kernels.differentiate(
             chain_of(plan), dy, u, None if spectra is not None else fitting, taps=fitting.shape[1],
-            spectra=spectra, before=pre, after=post, skip=skip, needs=needs, threads=threads,
+            spectra=spectra, before=pre, after=post, skip=skip, live=live, needs=needs, threads=threads,
         )  # fmt: skip
     dk = grads[1]
     if dk is not None and dk.shape[1] < taps:  # taps that reach no output
@@ -105,7 +112,7 @@ def _reaching(plan: FFTConvPlan, k: np.ndarray, length: int) -> np.ndarray:
 
 def _fitting(plan: FFTConvPlan, k: np.ndarray) -> np.ndarray:
     """The taps that the transform holds, in its arithmetic."""
-    return np.ascontiguousarray(widen(k)[:, : plan.size], dtype=plan.dtype)
+    return np.ascontiguousarray(widen(k)[:, : plan.size], dtype=plan.sums)
 
 
 def _convolved(plan: FFTConvPlan, x: np.ndarray, K: np.ndarray, workers: int) -> np.ndarray:
