@@ -280,26 +280,49 @@ def _check_live(plan: Chain, live: np.ndarray | None) -> None:
     expect_array("live", live, np.uint8, (plan.points // int(plan.native.lanes) ** 2,))
 
 
-def decimate(x: np.ndarray, window: np.ndarray, coarse: int, threads: int | None = None) -> np.ndarray:
+def decimate(
+    x: np.ndarray,
+    window: np.ndarray,
+    coarse: int,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """``out[m] = sum_n h[n - m factor] x[n]`` for rows x (rows, length), on a ring of ``coarse`` points.
 
     ``window`` (factor, 2 reach) holds ``h[r + (q - reach) factor]``; what passes the ring's end comes back with the
     sign changed. Factors are 2, 4, 8 and 16.
     """
-    out = np.empty((len(x), coarse), x.dtype)
     _check_grids(x, window, x.shape[-1], coarse)
+    out = _rows("out", out, (len(x), coarse), x.dtype)
     if out.size:
         getattr(_native.fftconv, f"decimate_{x.dtype.name}")(x, window, out, get_threads(threads))
     return out
 
 
-def interpolate(x: np.ndarray, window: np.ndarray, length: int, threads: int | None = None) -> np.ndarray:
+def interpolate(
+    x: np.ndarray,
+    window: np.ndarray,
+    length: int,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
     """``y[n] = sum_m h[n - m factor] x[m]``, n below ``length``: the transpose of :func:`decimate`."""
-    y = np.empty((len(x), length), x.dtype)
     _check_grids(x, window, length, x.shape[-1])
+    y = _rows("out", out, (len(x), length), x.dtype)
     if y.size:
         getattr(_native.fftconv, f"interpolate_{x.dtype.name}")(x, window, y, get_threads(threads))
     return y
+
+
+def _rows(name: str, out: np.ndarray | None, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    if out is None:
+        return np.empty(shape, dtype)
+    expect_array(name, out, dtype, shape)
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ArgumentError(f"{name}: expected contiguous rows that can be written")
+    return out
 
 
 def _check_grids(x: np.ndarray, window: np.ndarray, length: int, coarse: int) -> None:

@@ -14,6 +14,7 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels.fftconv import lanes
 from gossamer.linalg.transforms.fft_conv.chains import cheapest_radices, next_smooth
+from gossamer.linalg.transforms.fft_conv.lowpass import lowpass_fft_conv
 from gossamer.linalg.transforms.fft_conv.plan import FFTConvPlan, plan_fft_conv
 from gossamer.linalg.transforms.fft_conv.resample import FACTORS, CoarseGrid
 from gossamer.linalg.transforms.fft_conv.spectrum_part import SpectrumPart, frequencies, sparse_fft_conv
@@ -149,10 +150,7 @@ class FrequencySparseFFTConv(torch.nn.Module):
             return sparse_fft_conv(u, k, gates, self._part(plan))
         pre, post, skip = gates
         v = (u if pre is None else pre * u).to(k.dtype)
-        y = sparse_fft_conv(
-            grid.down(v), grid.down(k[:, : plan.size]), (None, None, None), _coarse_part(grid)
-        )
-        y = grid.up(y, u.shape[2]).to(u.dtype)
+        y = lowpass_fft_conv(v, k[:, : plan.size].contiguous(), grid, _coarse_part(grid)).to(u.dtype)
         y = y if post is None else post * y
         return y if skip is None else y + skip[:, None] * u
 
