@@ -128,5 +128,6 @@ void random_rows(std::int64_t rows, std::int64_t count, std::vector<Index>& row_
 void products(bool dot); // csr, block, nm, monarch, quant, gqs, lowrank
 void prepared(bool dot); // linear, lscd
 void layers();           // decoder, encoder
+void sequences();        // fftconv, depthwise, ssm
 
 } // namespace check
