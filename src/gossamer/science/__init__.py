@@ -15,5 +15,7 @@ __getattr__, __dir__, __all__ = attach(
             "train_force_field",
         ],
         "pde.burgers": ["burgers", "burgers_fields"],
+        "pde.heat2d": ["Heat2D", "bump"],
+        "pde.shifted_laplacians": ["shifted_laplacians", "truncated_gaussian"],
     },
 )

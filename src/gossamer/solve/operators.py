@@ -86,8 +86,10 @@ def check_csr(name: str, A: Any, *, square: bool = True) -> scipy.sparse.csr_arr
     UnsupportedError
         For operators, which have no entries to look at.
     """
-    if isinstance(A, StructuredMatrix):
-        A = A.to_scipy() if hasattr(A, "to_scipy") else np.asarray(A.to_dense())
+    if hasattr(A, "to_scipy"):
+        A = A.to_scipy()
+    elif isinstance(A, StructuredMatrix):
+        A = np.asarray(A.to_dense())
     if isinstance(A, LinearOperator):
         raise UnsupportedError(
             f"{name} is an operator: this method reads its entries, hand in a sparse matrix"

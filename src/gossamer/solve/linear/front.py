@@ -10,6 +10,8 @@ from gossamer.solve.iteration import SolverResult
 
 METHODS = {
     "cg": "gossamer.solve.linear.cg:cg",
+    "sor": "gossamer.solve.linear.relaxation.sor:sor",
+    "ssor-pcg": "gossamer.solve.linear.relaxation.ssor_pcg:ssor_pcg",
 }
 """Where each method stands; all take ``(A, b, *, x0, rtol, maxiter, callback)`` and options of their own."""
 
@@ -24,7 +26,8 @@ def solve(A: Any, b: Any, *, method: str = "cg", **options: Any) -> SolverResult
     b : array, shape (n,)
         Right side.
     method : str
-        ``"cg"``: conjugate gradients, with ``M`` any preconditioner.
+        ``"cg"``: conjugate gradients, with ``M`` any preconditioner. ``"sor"``: successive over-relaxation with a
+        parameter ``omega``. ``"ssor-pcg"``: conjugate gradients preconditioned by it, as fast as two sweeps.
     **options
         ``x0``, ``rtol``, ``maxiter``, ``callback``, and what the method takes besides, such as ``M``.
 

@@ -1,0 +1,1 @@
+"""Relaxation: successive over-relaxation, SSOR as a preconditioner, and learning the parameter on the way."""

@@ -1,0 +1,112 @@
+#include "../dispatch/bind.hpp"
+#include "relax.hpp"
+
+#include <optional>
+#include <string>
+
+#include <nanobind/stl/optional.h>
+
+namespace gossamer::relax {
+namespace {
+
+using In = Array<const double, 1>;
+using Out = Array<double, 1>;
+using Levels = std::optional<Array<const std::int64_t, 1>>;
+template <class Index>
+using Indices = Array<const Index, 1>;
+
+template <class Index>
+Csr<Index> csr(Indices<Index> indptr, Indices<Index> indices, Indices<Index> middle, In data, Levels levels) {
+    return {static_cast<std::int64_t>(indptr.shape(0)) - 1, indptr.data(), indices.data(), middle.data(), data.data(),
+            levels ? levels->data() : nullptr, levels ? static_cast<std::int64_t>(levels->shape(0)) - 1 : 0};
+}
+
+Grid grid(std::int64_t nx, std::int64_t ny, std::int64_t nz, double diagonal, double x, double y, double z,
+          bool checkerboard) {
+    return {nx, ny, nz, diagonal, {x, y, z}, checkerboard};
+}
+
+nb::object as_tuple(const Outcome& outcome) {
+    return nb::make_tuple(outcome.steps, static_cast<int>(outcome.end), outcome.curvature);
+}
+
+// Every entry takes what makes up the matrix first.
+template <auto Entry, class Matrix, class... Parts>
+void define(nb::module_& m, const std::string& kind, Matrix (*make)(Parts...)) {
+    m.def(("residual_" + kind).c_str(), [make](Parts... parts, In b, In x, Out r, int threads) {
+        const auto a = make(parts...);
+        nb::gil_scoped_release release;
+        return (GOSSAMER_SELECT(relax).*Entry).residual(a, b.data(), x.data(), r.data(), threads);
+    });
+    m.def(("sweep_" + kind).c_str(), [make](Parts... parts, In b, double omega, bool backward, Out x, int threads) {
+        const auto a = make(parts...);
+        nb::gil_scoped_release release;
+        (GOSSAMER_SELECT(relax).*Entry).sweep(a, b.data(), omega, backward, x.data(), threads);
+    });
+    m.def(("apply_" + kind).c_str(), [make](Parts... parts, double omega, In r, Out z, int threads) {
+        const auto a = make(parts...);
+        nb::gil_scoped_release release;
+        (GOSSAMER_SELECT(relax).*Entry).apply(a, omega, r.data(), z.data(), threads);
+    });
+    m.def(("sor_" + kind).c_str(), [make](Parts... parts, In b, double omega, bool recurrence, double goal,
+                                          Out x, Out norms, int threads) {
+        const auto a = make(parts...);
+        const auto steps = static_cast<std::int64_t>(norms.shape(0));
+        Outcome outcome;
+        {
+            nb::gil_scoped_release release;
+            outcome = (GOSSAMER_SELECT(relax).*Entry)
+                          .sor(a, b.data(), omega, recurrence, goal, steps, x.data(), norms.data(), threads);
+        }
+        return as_tuple(outcome);
+    });
+    m.def(("pcg_" + kind).c_str(), [make](Parts... parts, int form, double omega, double goal, Out x,
+                                          Array<double, 2> vectors, Out rho, Out norms, int threads) {
+        const auto a = make(parts...);
+        const auto n = static_cast<std::int64_t>(vectors.shape(1)), steps = static_cast<std::int64_t>(norms.shape(0));
+        double* of = vectors.data();
+        const Search search{x.data(), of, of + n, of + 2 * n, of + 3 * n, rho.data()};
+        Outcome outcome;
+        {
+            nb::gil_scoped_release release;
+            outcome = (GOSSAMER_SELECT(relax).*Entry)
+                          .pcg(a, static_cast<Form>(form), omega, goal, steps, search, norms.data(), threads);
+        }
+        return as_tuple(outcome);
+    });
+}
+
+template <auto Entry, class Index>
+void define_checks(nb::module_& m, const std::string& index) {
+    m.def(("prepare_" + index).c_str(),
+          [](Indices<Index> indptr, Indices<Index> indices, In data, Array<Index, 1> middle) {
+              const auto a = csr<Index>(indptr, indices, indptr, data, {});
+              int wrong = 0;
+              const std::int64_t row = (GOSSAMER_SELECT(relax).*Entry).prepare(a, middle.data(), &wrong);
+              return nb::make_tuple(row, wrong);
+          });
+    m.def(("asymmetry_" + index).c_str(), [](Indices<Index> indptr, Indices<Index> indices, In data) {
+        const auto a = csr<Index>(indptr, indices, indptr, data, {});
+        nb::gil_scoped_release release;
+        return (GOSSAMER_SELECT(relax).*Entry).asymmetry(a);
+    });
+    m.def(("colour_" + index).c_str(),
+          [](Indices<Index> indptr, Indices<Index> indices, Array<Index, 1> colours) {
+              const Csr<Index> a{static_cast<std::int64_t>(colours.shape(0)), indptr.data(), indices.data(), nullptr,
+                                 nullptr, nullptr, 0};
+              nb::gil_scoped_release release;
+              (GOSSAMER_SELECT(relax).*Entry).colour(a, colours.data());
+          });
+}
+
+} // namespace
+
+void bind(nb::module_& m) {
+    define<&Table::csr32>(m, "int32", csr<std::int32_t>);
+    define<&Table::csr64>(m, "int64", csr<std::int64_t>);
+    define<&Table::grid>(m, "grid", grid);
+    define_checks<&Table::checks32, std::int32_t>(m, "int32");
+    define_checks<&Table::checks64, std::int64_t>(m, "int64");
+}
+
+} // namespace gossamer::relax
