@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
 from gossamer._core.errors import ArgumentError, UnsupportedError
+from gossamer._kernels import relax
 from gossamer.solve import (
     ChebCB,
     EpsilonGreedy,
@@ -23,8 +24,6 @@ from gossamer.solve import (
     best_fixed,
     sor,
 )
-from gossamer.solve.linear.relaxation.boxed_least_squares import boxed_least_squares
-from gossamer.solve.linear.relaxation.tsallis_inf import tsallis_law
 
 FIVE = [1.0, 1.2, 1.4, 1.6, 1.8]
 
@@ -54,7 +53,7 @@ def play(learner, rounds, seed=1):
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=30), st.integers(1, 10**6), st.floats(1e-3, 1e3))
 def test_the_law_of_tsallis_sums_to_one_and_has_its_form(losses, t, scale):
     losses, eta = np.array(losses) * scale, 2 / np.sqrt(t)
-    p = tsallis_law(losses, eta)
+    p = relax.tsallis_law(losses, eta)
     assert abs(p.sum() - 1) < 1e-12
     assert (p > 0).all()
     x = losses - 2 / (eta * np.sqrt(p))  # the same for all where p = 4 / (eta (k - x))^2
@@ -173,11 +172,19 @@ def test_chebcb_survives_costs_that_are_all_equal(cost):
 def test_bounded_least_squares_is_scipys(seed, m, rows):
     rng = np.random.default_rng(seed)
     X, y, bound = rng.normal(size=(rows, m)), 3 * rng.normal(size=rows), rng.uniform(0.05, 1, m)
-    ours = boxed_least_squares(X.T @ X, X.T @ y, bound)
     theirs = lsq_linear(X, y, (-bound, bound), method="bvls", tol=1e-14, max_iter=500).x
-    assert (np.abs(ours) <= bound * (1 + 1e-12)).all()
-    assert ((X @ ours - y) ** 2).sum() <= ((X @ theirs - y) ** 2).sum() + 1e-9
-    assert not boxed_least_squares(X.T @ X, X.T @ y, 0 * bound).any()
+    free = np.linalg.lstsq(X, y, rcond=1e-6)[0]
+    for start in (np.zeros(m), bound * rng.choice([-1, 1, 0.3], m)):
+        ours = start.copy()
+        held = relax.least_squares(X.T @ X, X.T @ y, bound, ours)
+        assert held == (np.abs(free) > bound).any()
+        assert (np.abs(ours) <= bound * (1 + 1e-12)).all()
+        assert ((X @ ours - y) ** 2).sum() <= ((X @ theirs - y) ** 2).sum() + 1e-9
+        if not held:
+            np.testing.assert_allclose(ours, free, atol=1e-6)
+    ours = np.zeros(m)
+    assert relax.least_squares(X.T @ X, X.T @ y, 0 * bound, ours)
+    assert not ours.any()
 
 
 @pytest.mark.parametrize("which", range(5))

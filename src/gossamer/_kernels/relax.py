@@ -212,6 +212,29 @@ class Search:
         return norms[:done], end, curvature
 
 
+def tsallis_law(losses: np.ndarray, eta: float) -> np.ndarray:
+    """``p = 4 / (eta (losses - x))**2`` with x such that the sum is 1; losses (d,), d at least 1, float64."""
+    p = np.empty(len(losses))
+    _native.relax.tsallis_law(ready(losses - losses.min(), np.float64), float(eta), p)
+    return p
+
+
+def least_squares(gram: np.ndarray, moment: np.ndarray, bound: np.ndarray, x: np.ndarray) -> bool:
+    """Minimise ``x.gram.x / 2 - moment.x`` over ``abs(x) <= bound``, in place from a feasible x; whether bounds hold.
+
+    ``gram`` (m, m) is symmetric and positive semidefinite. Where bounds do not hold, x is the shortest minimiser.
+    """
+    m = len(x)
+    if gram.shape != (m, m) or moment.shape != (m,) or bound.shape != (m,):
+        raise ShapeError(
+            f"gram {gram.shape}, moment {moment.shape} and bound {bound.shape} do not fit x, which has shape {x.shape}"
+        )
+    _writable("x", x, (m,))
+    return _native.relax.least_squares(
+        ready(gram, np.float64), ready(moment, np.float64), ready(bound, np.float64), x
+    )
+
+
 def _entry(name: str, matrix: Matrix) -> Any:
     return getattr(_native.relax, f"{name}_{matrix.kind}")
 

@@ -107,6 +107,13 @@ void bind(nb::module_& m) {
     define<&Table::grid>(m, "grid", grid);
     define_checks<&Table::checks32, std::int32_t>(m, "int32");
     define_checks<&Table::checks64, std::int64_t>(m, "int64");
+    m.def("tsallis_law", [](In k, double eta, Out p) {
+        GOSSAMER_SELECT(relax).learning.tsallis_law(k.data(), eta, static_cast<std::int64_t>(k.shape(0)), p.data());
+    });
+    m.def("least_squares", [](Array<const double, 2> gram, In y, In bound, Out x) {
+        const auto size = static_cast<std::int64_t>(x.shape(0));
+        return GOSSAMER_SELECT(relax).learning.least_squares(gram.data(), y.data(), bound.data(), size, x.data());
+    });
 }
 
 } // namespace gossamer::relax

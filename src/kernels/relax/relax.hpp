@@ -63,12 +63,20 @@ struct Checks {
     void (*colour)(const Csr<Index>&, Index* colours);
 };
 
+struct Learning {
+    // the law p of Tsallis-INF over d parameters with weighted losses k, the least of which is 0
+    void (*tsallis_law)(const double* k, double eta, std::int64_t d, double* p);
+    // min x.Gx / 2 - y.x over |x| <= bound from a feasible x; whether bounds hold
+    bool (*least_squares)(const double* gram, const double* y, const double* bound, std::int64_t m, double* x);
+};
+
 struct Table {
     Entries<Csr<std::int32_t>> csr32;
     Entries<Csr<std::int64_t>> csr64;
     Entries<Grid> grid;
     Checks<std::int32_t> checks32;
     Checks<std::int64_t> checks64;
+    Learning learning;
 };
 
 extern const Table portable_table, avx2_table, avx512_table, neon_table;

@@ -1,5 +1,6 @@
 // The one template of the family; each <isa>.cpp includes it and exports its table.
 #include "checks.inl"
+#include "learn.inl"
 #include "lines.inl"
 
 namespace gossamer::relax {
@@ -236,7 +237,8 @@ inline constexpr Table kernels{entries<Csr<std::int32_t>>,
                                entries<Csr<std::int64_t>>,
                                entries<Grid>,
                                {prepare<std::int32_t>, asymmetry<std::int32_t>, colour<std::int32_t>},
-                               {prepare<std::int64_t>, asymmetry<std::int64_t>, colour<std::int64_t>}};
+                               {prepare<std::int64_t>, asymmetry<std::int64_t>, colour<std::int64_t>},
+                               {tsallis_law, least_squares}};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::relax

@@ -30,8 +30,9 @@ class FixedOmega(Learner):
     def __init__(self, omega: float) -> None:
         super().__init__([omega])
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        return np.ones(1)
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        p = np.ones(1)
+        return p, p
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         """There is nothing to learn."""
@@ -48,8 +49,9 @@ class UniformOmega(Learner):
         Source of the draws.
     """
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        return np.full(len(self.grid), 1 / len(self.grid))
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        p = np.full(len(self.grid), 1 / len(self.grid))
+        return p, p
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         """There is nothing to learn."""
@@ -81,10 +83,10 @@ class EpsilonGreedy(Learner):
     def _scores(self, place: float | None) -> np.ndarray:
         return self._total / np.maximum(self._count, 1)
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
         p = np.full(len(self.grid), self.epsilon / len(self.grid))
         p[self._scores(place).argmin()] += 1 - self.epsilon
-        return p
+        return p, p
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         self._total[index] += cost

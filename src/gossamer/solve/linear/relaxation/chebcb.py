@@ -9,7 +9,7 @@ import numpy as np
 
 from gossamer._core.checks import check_int
 from gossamer._core.random import RandomState
-from gossamer.solve.linear.relaxation.boxed_least_squares import boxed_least_squares
+from gossamer._kernels import relax
 from gossamer.solve.linear.relaxation.learner import ContextualLearner
 
 
@@ -87,7 +87,7 @@ class ChebCB(ContextualLearner):
         self._gram, self._moment, self._square = np.zeros((d, m, m)), np.zeros((d, m)), np.zeros(d)
         self._bound, self._held = np.zeros(m), np.zeros(d, bool)
         self._count, self._most, self._least, self._scale = 0, 0.0, math.inf, 1.0
-        self._predicted = np.zeros(3)  # sums of prediction^2, prediction * cost, cost^2
+        self._predicted = [0.0, 0.0, 0.0]  # sums of prediction^2, prediction * cost, cost^2
 
     def predict(self, context: float) -> np.ndarray:
         """Iterations that each parameter is expected to take at a context, shape (d,)."""
@@ -115,17 +115,13 @@ class ChebCB(ContextualLearner):
     def _scores(self, place: float | None) -> np.ndarray:
         return self._theta @ self._features(place)
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        gap = self._scores(place)
-        best = int(gap.argmin())
-        gap -= gap[best]
-        p = 1 / (len(gap) + (self.eta / self._scale) * gap)
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        scores = self._scores(place) / self._scale
+        best = int(scores.argmin())
+        p = 1 / (len(scores) + self.eta * (scores - scores[best]))
         p[best] = 0
         p[best] = 1 - p.sum()
-        return p
-
-    def _remember(self, index: int, place: float | None, p: np.ndarray) -> float:
-        return float(self._theta[index] @ self._features(place)) / self._scale
+        return p, scores
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         d, m = self._theta.shape
@@ -133,38 +129,33 @@ class ChebCB(ContextualLearner):
         self._gram[index] += phi[:, None] * phi
         self._moment[index] += target * phi
         self._square[index] += target * target
-        self._predicted += (remembered * remembered, remembered * cost, cost * cost)
+        for k, term in enumerate((remembered * remembered, remembered * cost, cost * cost)):
+            self._predicted[k] += term
         self._count += 1
-
-        again = self._held & False
         if cost > self._most or cost < self._least:
             self._most, self._least = max(self._most, cost), min(self._least, cost)
             spread = self._most - self._least  # (b - a) Lip
             self._bound = np.concatenate([[self._most], 2 * spread / np.arange(1, m)])
             self._scale = 2 * self._most + 4 * spread * (1 + math.log(m))  # K N
-            again = self._held.copy()  # the bounds have become wider
-        again[index] = True
-        residual = 0.0
-        for arm in np.flatnonzero(again).tolist():
-            self._fit(arm)
-            if arm == index and self._held[arm]:
-                theta = self._theta[arm]
-                residual = theta @ self._gram[arm] @ theta - 2 * theta @ self._moment[arm] + self._square[arm]
+            for arm in np.flatnonzero(self._held).tolist():  # the bounds have become wider
+                self._fit(arm)
+        self._fit(index)
 
         scale, t = self._scale, self._count
-        alpha = (
-            (math.pi + 2 / math.pi * math.log(2 * m + 1)) / (2 * scale * (m + 1)) * (self._most - self._least)
-        )
-        squares = self._predicted[0] - 2 * self._predicted[1] / scale + self._predicted[2] / scale**2
-        regret = squares - max(residual, 0.0) / scale**2
+        squares, products, costs = self._predicted
+        regret = squares - 2 * products / scale + costs / scale**2
+        if self._held[index]:
+            regret -= max(self._misfit(index), 0.0) / scale**2
+        spread = (self._most - self._least) / scale
+        alpha = (math.pi + 2 / math.pi * math.log(2 * m + 1)) / (2 * (m + 1)) * spread
         self.eta = 2 * t * math.sqrt(d * t / (max(regret, 1e-12) + 2 * alpha * alpha * t))
 
     def _fit(self, arm: int) -> None:
-        values, vectors = np.linalg.eigh(self._gram[arm])
-        kept = values > 1e-12 * values[-1]
-        basis = vectors[:, kept]
-        theta = basis @ ((self._moment[arm] @ basis) / values[kept])  # of least norm
-        self._held[arm] = held = bool((np.abs(theta) > self._bound).any())
-        if held:
-            theta = boxed_least_squares(self._gram[arm], self._moment[arm], self._bound)
-        self._theta[arm] = theta
+        self._held[arm] = relax.least_squares(
+            self._gram[arm], self._moment[arm], self._bound, self._theta[arm]
+        )
+
+    def _misfit(self, arm: int) -> float:
+        """Sum of squared errors of a parameter's regression."""
+        theta = self._theta[arm]
+        return float(theta @ (self._gram[arm] @ theta - 2 * self._moment[arm]) + self._square[arm])

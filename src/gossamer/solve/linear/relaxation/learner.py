@@ -56,10 +56,10 @@ class Learner(Guarded, ABC):
         """Choose a parameter: its index in the grid, and itself."""
         with self._lock:
             place = self._place(context)
-            p = self._probabilities(place)
-            climb = np.cumsum(p)
+            p, memory = self._law(place)
+            climb = p.cumsum()
             index = min(int(climb.searchsorted(self._rng.random() * climb[-1], side="right")), len(p) - 1)
-            self._open.setdefault((index, place), deque()).append(self._remember(index, place, p))
+            self._open.setdefault((index, place), deque()).append(float(memory[index]))
             return index, float(self.grid.values[index])
 
     def tell(self, index: int, cost: float, context: float | None = None) -> None:
@@ -83,7 +83,7 @@ class Learner(Guarded, ABC):
     def probabilities_at(self, context: float | None = None) -> np.ndarray:
         """The law of the next choice, shape (d,)."""
         with self._lock:
-            return self._probabilities(self._place(context))
+            return self._law(self._place(context))[0]
 
     def best(self, context: float | None = None) -> tuple[int, float]:
         """The parameter that the learner would choose if it did not explore."""
@@ -92,8 +92,8 @@ class Learner(Guarded, ABC):
             return index, float(self.grid.values[index])
 
     @abstractmethod
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        """The law of the choice at a place that :meth:`_place` returned."""
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """The law of the choice at a place that :meth:`_place` returned, and what to remember of each until told."""
 
     @abstractmethod
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
@@ -103,13 +103,9 @@ class Learner(Guarded, ABC):
         """What of a context matters; None where none does."""
         return None
 
-    def _remember(self, index: int, place: float | None, p: np.ndarray) -> float:
-        """What must be known of the moment of the choice when its cost arrives."""
-        return float(p[index])
-
     def _scores(self, place: float | None) -> np.ndarray:
         """Small for a parameter that is believed to be good."""
-        return -self._probabilities(place)
+        return -self._law(place)[0]
 
     def _close(self, index: int, place: float | None) -> float:
         key = (check_int("index", index, low=0, high=len(self.grid) - 1), place)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gossamer._core.checks import check_int
 from gossamer._core.random import RandomState
+from gossamer._kernels import relax
 from gossamer.solve.linear.relaxation.learner import ContextualLearner, Learner
 
 LEAST_SCALE = 1e-12
@@ -35,7 +36,7 @@ class TsallisINF(Learner):
 
     Notes
     -----
-    O(d) memory. A question takes a few Newton steps of O(d).
+    O(d) memory. A question takes a few Newton steps of O(d), an answer O(1).
 
     References
     ----------
@@ -62,8 +63,9 @@ class TsallisINF(Learner):
         """The law of the next choice, shape (d,)."""
         return self.probabilities_at()
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        return self._state.probabilities()
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        p = self._state.law()
+        return p, p
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         self._state.add(index, cost, remembered)
@@ -110,8 +112,9 @@ class TsallisINFContextual(ContextualLearner):
         self.centres = low + (high - low) * np.linspace(0.5 / m, 1 - 0.5 / m, m)
         self._bins = [TsallisState(len(self.grid)) for _ in range(m)]
 
-    def _probabilities(self, place: float | None) -> np.ndarray:
-        return self._bin(place).probabilities()
+    def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
+        p = self._bin(place).law()
+        return p, p
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
         self._bin(place).add(index, cost, remembered)
@@ -127,31 +130,13 @@ class TsallisState:
         self.losses = np.zeros(size)
         self.count, self.total = 0, 0.0
 
-    def probabilities(self) -> np.ndarray:
+    def law(self) -> np.ndarray:
         """The law of the next choice."""
         scale = max(self.total / self.count - 1, LEAST_SCALE) if self.count else 1.0
-        return tsallis_law(self.losses / scale, 2 / (self.count + 1) ** 0.5)
+        return relax.tsallis_law(self.losses / scale, 2 / (self.count + 1) ** 0.5)
 
     def add(self, index: int, cost: float, p: float) -> None:
         """Add a cost that was met with probability ``p``."""
         self.losses[index] += (cost - 1) / p
         self.count += 1
         self.total += cost
-
-
-def tsallis_law(losses: np.ndarray, eta: float) -> np.ndarray:
-    """``p = 4 / (eta (losses - x))**2`` with x such that the sum is 1.
-
-    Newton's method on ``sum(p)**-0.5``, which is concave and nearly a line in x: from a start where the sum is at least
-    1 it comes down to the root monotonically, in few steps.
-    """
-    losses = losses - losses.min()
-    x = -2 / eta
-    for _ in range(50):
-        q = (2 / eta) / (losses - x)
-        p = q * q
-        total = float(p.sum())
-        x, before = x - 2 * total * (total**0.5 - 1) / (eta * float(p @ q)), x
-        if abs(x - before) <= 1e-14 * abs(x):
-            break
-    return p / p.sum()
