@@ -20,7 +20,9 @@ from benchmarks.learning_to_relax_runs import (
     shifted_seeds,
 )
 
-PAPER_IID = "figure: on 5,000 systems Tsallis-INF ends near the best fixed omega, ChebCB near the instance-optimal policy"
+PAPER_IID = (
+    "figure: 5,000 systems; Tsallis-INF ends near the best fixed omega, ChebCB near the best of each instance"
+)
 PAPER_HEAT = "figure: learned omegas take far fewer iterations than CG or omega = 1"
 FEW = 1000  # steps at nx = 200
 
@@ -59,7 +61,10 @@ def iid_high(full: bool) -> Iterator[Claim]:
 def iid_low(full: bool) -> Iterator[Claim]:
     """SOR on shifted Laplacians, shifts of low variance."""
     f, note = _shifted("low")
-    more = f"; in the second half {f['chebcb late']:.1f}, against {f['fixed late']:.1f} and, instance-optimal, {f['optimal late']:.1f}"
+    more = (
+        f"; in the second half {f['chebcb late']:.1f}, against {f['fixed late']:.1f} and, instance-optimal, "
+        f"{f['optimal late']:.1f}"
+    )
     yield Claim("ChebCB, low variance, all systems", "<= 1.05x", f["chebcb"], "iterations", f["fixed"],
                 "best fixed omega of the grid", paper=PAPER_IID, note=note + more)  # fmt: skip
 
@@ -76,8 +81,8 @@ def heat_counts(full: bool) -> Iterator[Claim]:
     tsallis = np.array([heat_learner(nx, steps, "tsallis", seed).mean() for seed in range(3)])
     bins = np.mean([heat_learner(nx, steps, "tsallis-cb", seed).mean() for seed in range(3)])
     note = (
-        f"5000 steps, 3 seeds: ChebCB from {chebcb.min():.2f} to {chebcb.max():.2f}; Tsallis-INF in 6 bins {bins:.2f}; "
-        f"instance-optimal on the grid {grid[:, :-1].min(axis=1).mean():.2f}; best fixed omega {omega:.2f}"
+        f"5000 steps, 3 seeds: ChebCB from {chebcb.min():.2f} to {chebcb.max():.2f}; Tsallis-INF in 6 bins "
+        f"{bins:.2f}; instance-optimal on the grid {grid[:, :-1].min(axis=1).mean():.2f}; best fixed omega {omega:.2f}"
     )
     unit = "iterations a step"
     for target, peer, name in (
@@ -142,8 +147,8 @@ def heat_time(full: bool) -> Iterator[Claim]:
     steps, us = 5000, {name: 1e6 * taken for name, taken in seconds.items()}
     share = 1e6 * learner.seconds / steps
     note = (
-        f"5000 steps, solvers in turn on the same systems; {counts['ours']:.1f} iterations against {counts['cg']:.1f} of CG; "
-        f"omega = 1 takes {us['1']:.0f} us, omega = 1.5 {us['1.5']:.0f} us (every fifth step)"
+        f"5000 steps, solvers in turn on the same systems; {counts['ours']:.1f} iterations against "
+        f"{counts['cg']:.1f} of CG; omega = 1 takes {us['1']:.0f} us, omega = 1.5 {us['1.5']:.0f} us (every fifth step)"
     )
     peers = (
         ("our plain CG, compiled", "cg", "<= 0.9x"),
@@ -182,7 +187,7 @@ def kernels(full: bool) -> Iterator[Claim]:
     race = compare(lambda: relax.sweep(rows, b, 1.5, x), lambda: theirs(old, x, b, 1.5), **unit)
     yield Claim.from_race("Sweep of SOR, 300 x 300 grid as sparse matrix", ">= 1.0x", race,
                           peer_name=f"PyAMG {pyamg.__version__} sor",
-                          note="natural order: latency of load, multiply-add and multiplication bounds both")  # fmt: skip
+                          note="natural order: latency (load, multiply-add, multiplication) bounds both")  # fmt: skip
     race = compare(lambda: relax.sweep(star.kernel, b, 1.5, x), lambda: relax.sweep(rows, b, 1.5, x), **unit)
     yield Claim.from_race(
         "Sweep of SOR without a matrix", ">= 2.0x", race, peer_name="ours with a sparse matrix"

@@ -32,8 +32,16 @@ def heat(nx: int) -> Any:
 def shifted(variance: str, count: int, seed: int) -> dict[str, np.ndarray]:
     """Counts of SOR on a sequence: learners on every system, what they are compared with on every fourth."""
     from gossamer.science import shifted_laplacians
-    from gossamer.solve import ChebCB, EpsilonGreedy, OmegaGrid, TsallisINF, UniformOmega
-    from gossamer.solve import golden_section, sor, young_omega
+    from gossamer.solve import (
+        ChebCB,
+        EpsilonGreedy,
+        OmegaGrid,
+        TsallisINF,
+        UniformOmega,
+        golden_section,
+        sor,
+        young_omega,
+    )
 
     learners = {
         "tsallis": TsallisINF(random_state=seed),
@@ -124,7 +132,7 @@ def heat_times(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds and counts a step of every solver on the same systems, in turn, each on every so-many-th step."""
     pde = heat(nx)
-    seconds, counts, runs = ({name: 0.0 for name in solvers} for _ in range(3))
+    seconds, counts, runs = (dict.fromkeys(solvers, 0.0) for _ in range(3))
     for step in range(steps):
         A, b = pde.system()
         c, u = diffusion(pde.t), pde.u
