@@ -299,6 +299,13 @@ def quality(full: bool) -> Iterator[Claim]:
     return quality_claims(full)
 
 
+def epochs(full: bool) -> Iterator[Claim]:
+    """Training steps of force fields."""
+    from benchmarks.gaunt_force_fields import epoch_claims
+
+    return epoch_claims(full)
+
+
 def budget(full: bool) -> Iterator[Claim]:
     """Degree 3 within the time of Clebsch-Gordan products at degree 2."""
     from benchmarks.gaunt_force_fields import budget_claims
@@ -319,6 +326,7 @@ if __name__ == "__main__":
             "convolution": convolution,
             "many-body": many_body,
             "quality": quality,
+            "epochs": epochs,
             "budget": budget,
         },
         packages=["torch", "e3nn", "ase"],

@@ -96,10 +96,11 @@ def test_tables_are_what_they_say(n, rel):
     assert gap < dropped / 4
 
 
-def test_the_largest_table_is_stable_and_well_conditioned():
+@pytest.mark.parametrize("rel", TABLE_RELS)
+def test_the_largest_table_is_stable_and_well_conditioned(rel):
     A, _ = hippo(256)
-    result = hippo_ptd(256, 0.1)
-    check(result, A, 0.1)
+    result = hippo_ptd(256, rel)
+    check(result, A, rel)
     assert result.max_real <= -0.25
     assert result.kappa <= 60
 
@@ -210,6 +211,7 @@ def test_large_matrices_are_announced(monkeypatch):
         (np.eye(3), {"rel": -0.1}, ArgumentError, "rel=-0.1"),
         (np.eye(3), {"steps": -1}, ArgumentError, "steps=-1"),
         (np.eye(3), {"gamma": -1}, ArgumentError, "gamma=-1"),
+        (np.eye(3), {"rate": 0}, ArgumentError, "rate=0"),
         (np.eye(3), {"stable": -1}, ArgumentError, "stable=-1"),
     ],
 )

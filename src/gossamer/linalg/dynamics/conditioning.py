@@ -86,8 +86,8 @@ def spectral_norm(E: np.ndarray) -> tuple[float, np.ndarray]:
 class Descent:
     r"""Adam on E over ``log kappa(V) + gamma ||E|| / target + mu sum_i max(0, Re lambda_i + 2 margin)``.
 
-    ``gamma`` follows the norm until it meets the target; with ``fixed`` it stays, and the objective is
-    ``kappa + fixed ||E||``. ``margin`` is None where stability is not asked for.
+    ``gamma`` follows the norm until it meets the target, as fast as E moves; with ``fixed`` it stays, and the objective
+    is ``kappa + fixed ||E||``. ``margin`` is None where stability is not asked for.
     """
 
     A: np.ndarray
@@ -98,13 +98,14 @@ class Descent:
     fixed: float | None = None
     gamma: float = 1.0
     mu: float = 1.0
+    rate: float = 0.02
 
     def __post_init__(self) -> None:
         self.first, self.second, self.count = np.zeros_like(self.E), np.zeros_like(self.E), 0
 
     def run(self, steps: int, history: dict[str, list[float]]) -> None:
         """Take ``steps`` steps; the rate falls by a cosine to a tenth."""
-        rate = 0.02 * self.target / np.sqrt(len(self.E))
+        rate = self.rate * self.target / np.sqrt(len(self.E))
         for step in range(steps):
             slope = self._slope(history)
             self.count += 1
@@ -129,5 +130,5 @@ class Descent:
         for key, value in (("kappa", e.kappa), ("rel", norm / self.size), ("max_real", e.w.real.max())):
             history.setdefault(key, []).append(float(value))
         if self.fixed is None:
-            self.gamma *= float(np.exp(0.05 * np.clip(norm / self.target - 1, -1, 1)))
+            self.gamma *= float(np.exp(2.5 * self.rate * np.clip(norm / self.target - 1, -1, 1)))
         return slope

@@ -97,6 +97,7 @@ def ptd(
     steps: int = 300,
     stable: bool | float = False,
     seed: int = 0,
+    rate: float = 0.02,
 ) -> PTDResult:
     r"""Find a small perturbation E after which A is well diagonalisable, and diagonalise ``A + E``.
 
@@ -119,6 +120,9 @@ def ptd(
         Whether to keep all real parts at or below -1/4; a number instead of True is that margin.
     seed : int
         Of the random start.
+    rate : float
+        Step of Adam for each entry of E, relative to ``rel * norm(A) / sqrt(n)``; it falls to a tenth. Several times as
+        much reaches a better condition where n / rel is large, and may not settle where it is small.
 
     Returns
     -------
@@ -163,6 +167,7 @@ def ptd(
     if gamma is not None:
         gamma = check_float("gamma", gamma, low=0)
     steps, seed = check_int("steps", steps, low=0), check_int("seed", seed, low=0)
+    rate = check_float("rate", rate, low=0, closed="neither")
     margin = (
         0.25 if stable is True else check_float("stable", stable, low=0, closed="neither") if stable else None
     )
@@ -173,19 +178,26 @@ def ptd(
         return _normal(A, size, margin)
     for attempt in range(_SEEDS):
         try:
-            return _descend(A, size, rel, gamma, steps, margin, np.random.default_rng((seed, attempt)))
+            return _descend(A, size, rel, gamma, steps, margin, np.random.default_rng((seed, attempt)), rate)
         except np.linalg.LinAlgError as error:
             last = error
     raise np.linalg.LinAlgError(f"{last}, for {_SEEDS} random starts: give a larger rel than {rel:g}")
 
 
 def _descend(
-    A: np.ndarray, size: float, rel: float, gamma: float | None, steps: int, margin: float | None, rng: Any
+    A: np.ndarray,
+    size: float,
+    rel: float,
+    gamma: float | None,
+    steps: int,
+    margin: float | None,
+    rng: Any,
+    rate: float,
 ) -> PTDResult:
     E = rng.standard_normal(A.shape)
     E *= rel * size / np.linalg.norm(E, 2)
     history: dict[str, list[float]] = {}
-    descent = Descent(A, E, rel * size, size, margin, gamma)
+    descent = Descent(A, E, rel * size, size, margin, gamma, rate=rate)
     descent.run(steps, history)
 
     def unstable() -> bool:
