@@ -14,7 +14,7 @@ from gossamer.linalg.dynamics.hippo import hippo
 from gossamer.linalg.dynamics.ptd import HIPPO_MARGIN, TABLE_RELS, TABLE_SIZES, TABLES, ptd, table_name
 
 OPTIONS: dict[tuple[int, float], dict[str, Any]] = {(256, 0.1): {"seed": 1}, (256, 0.01): {"rate": 0.08}}
-"""Where the usual start leaves an eigenvalue close to the axis and a far larger gap; where usual steps are too short."""
+"""Where the usual start leaves an eigenvalue close to the axis and a far larger gap; where its steps are too short."""
 
 
 def make_tables(path: Path) -> None:
