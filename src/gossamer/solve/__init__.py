@@ -41,5 +41,11 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "linear.relaxation.tsallis_inf": ["TsallisINF", "TsallisINFContextual"],
         "linear.relaxation.tuner": ["RelaxationTuner"],
+        "transport.assignment": ["AssignmentResult", "assignment"],
+        "transport.entropic": ["PointCost", "SparseHessian", "sparsify_hessian"],
+        "transport.result": ["EntropicOTResult"],
+        "transport.sinkhorn": ["sinkhorn"],
+        "transport.sinkhorn_newton_sparse": ["sinkhorn_newton_sparse", "sns"],
+        "transport.wasserstein": ["WassersteinResult", "wasserstein_grid"],
     },
 )

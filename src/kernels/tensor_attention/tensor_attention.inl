@@ -1,8 +1,8 @@
 // The one template of the family; each <isa>.cpp includes it and exports its table.
 #include "../dispatch/dense.hpp"
+#include "../dispatch/exponential.hpp"
 #include "../dispatch/parallel.hpp"
 #include "../dispatch/scratch.hpp"
-#include "exponential.inl"
 #include "tensor_attention.hpp"
 
 #include <cmath>

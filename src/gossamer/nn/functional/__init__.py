@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "equivariant.gaunt_convolution": ["gaunt_convolve"],
         "equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"],
+        "matching.transport_plan": ["ot_plan"],
         "ssm.kernel": ["ssm_kernel"],
         "ssm.scan": ["associative_scan", "ssm_scan"],
     },

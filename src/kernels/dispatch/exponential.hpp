@@ -1,10 +1,10 @@
-// exp of a vector of numbers <= 0, to the rounding of the type: 2^n times a Taylor polynomial on |r| <= log(2) / 2.
+// exp of a vector, to the rounding of the type: 2^n times a Taylor polynomial on |r| <= log(2) / 2. Arguments stay below
+// 700 in double, 88 in float.
 #pragma once
 
-#include "../dispatch/simd.hpp"
+#include "simd.hpp"
 
-namespace gossamer::tensor_attention {
-inline namespace GOSSAMER_ISA {
+namespace gossamer::inline GOSSAMER_ISA {
 
 template <class Real>
 struct ExpOf;
@@ -58,5 +58,4 @@ GOSSAMER_INLINE typename simd<Real>::type exponential(typename simd<Real>::type 
     return below ? typename V::type{} : sum;
 }
 
-} // namespace GOSSAMER_ISA
-} // namespace gossamer::tensor_attention
+} // namespace gossamer::inline GOSSAMER_ISA

@@ -1,0 +1,1 @@
+"""Positive matrices of given row and column sums: entropic transport plans, their Hessians and derivatives."""

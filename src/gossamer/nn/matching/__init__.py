@@ -1,0 +1,1 @@
+"""Matching as a layer: transport plans that gradients flow through."""

@@ -1,0 +1,1 @@
+"""Optimal transport: plans, distances and assignments."""

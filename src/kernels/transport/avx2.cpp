@@ -1,0 +1,3 @@
+#include "transport.inl"
+
+const gossamer::transport::Table gossamer::transport::avx2_table = gossamer::transport::kernels;

@@ -1,0 +1,3 @@
+#include "transport.inl"
+
+const gossamer::transport::Table gossamer::transport::portable_table = gossamer::transport::kernels;
