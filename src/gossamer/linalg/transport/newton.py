@@ -13,6 +13,7 @@ from gossamer.linalg.transport.sparse_hessian import SparseHessian, selection_ru
 
 AUTO_STEPS = 1000  # of the first stage, at most, where it decides itself
 ROUNDING = "the marginals are as right as the rounding of eta C allows"
+DAMPING = 0.1  # of the diagonal, times the relative error
 MORE_STEPS = 640  # between Newton steps, at most
 CLOSE = 1e-8  # of the mass: from here the dual is flat to rounding, and the gradient judges a step
 
@@ -89,7 +90,7 @@ def solve_stages(
         here, length, kept, iterations = newton_step(problem, here, stages)
         newton += 1
         over = watch(here, here.error, stage="newton", step=length, kept=kept, linear_iterations=iterations)
-        rises += here.error > before
+        rises = rises + 1 if here.error > before else 0
         stuck = stuck + 1 if here.error > 0.5 * before and before < _rounding(problem, here) else 0
         if over:
             break
@@ -110,7 +111,11 @@ def newton_step(problem: Problem, here: Iterate, stages: Stages) -> tuple[Iterat
     """One step: the new iterate, the length of the step, entries kept and iterations of the linear solver."""
     relative = here.error / problem.mass
     rule = selection_rule(stages.sparsity, stages.density, problem.cost.shape, relative, problem.mass)
-    hessian = SparseHessian(problem.largest(here, *rule), here.rows, here.columns)
+    # A component of the entries kept that lost little has a step as long as what its masses lack over what it lost:
+    # far beyond where the dual is close to quadratic. More on the diagonal, in proportion to the error, bounds that and
+    # lets the convergence be.
+    damped = 1 + DAMPING * min(1.0, relative)
+    hessian = SparseHessian(problem.largest(here, *rule), damped * here.rows, damped * here.columns)
     du, dv, iterations = hessian.solve(
         here.gx,
         here.gy,

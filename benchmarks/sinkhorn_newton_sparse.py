@@ -1,0 +1,233 @@
+"""SNS: entropic transport to machine accuracy, against POT and against Sinkhorn steps of our own."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import ot
+from scipy.spatial.distance import cdist
+
+from benchmarks.harness import Claim, Race, compare, run
+from gossamer._kernels import transport
+from gossamer._kernels.transport import Cost
+from gossamer.datasets.locate import data_file
+from gossamer.solve import PointCost, sinkhorn, sinkhorn_newton_sparse
+
+ETA = 1200.0
+TOL = 1e-10  # L1 norm of the error of both marginals
+POT = f"POT {ot.__version__}"
+
+
+def random_assignment(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).random((n, n)), np.full(n, 1 / n), np.full(n, 1 / n)
+
+
+def digits(metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test images 0 and 1 of MNIST: intensity plus 0.01, divided by its sum; costs between pixels i / 28."""
+    with gzip.open(data_file("mnist-t10k/t10k-images-idx3-ubyte.gz", "MNIST (10,000 test images)")) as file:
+        file.read(16)
+        images = np.frombuffer(file.read(2 * 784), np.uint8).reshape(2, 784) / 255 + 0.01
+    places = np.indices((28, 28)).reshape(2, -1).T / 28
+    r, c = images / images.sum(axis=1, keepdims=True)
+    return cdist(places, places, metric), r, c
+
+
+def marginal_error(P: np.ndarray, r: np.ndarray, c: np.ndarray) -> float:
+    return float(np.abs(P.sum(axis=1) - r).sum() + np.abs(P.sum(axis=0) - c).sum())
+
+
+def pot(method: str, C: np.ndarray, r: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, int]:
+    """POT's plan and its iterations; its test is the 2-norm of one marginal, every 10 iterations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        P, log = ot.sinkhorn(
+            r, c, C, 1 / ETA, method=method, stopThr=TOL / math.sqrt(len(r)), numItermax=10**6, log=True
+        )
+    return P, log.get("niter", log.get("n_iter", 0))
+
+
+def against_pot(
+    name: str,
+    problem: tuple,
+    method: str,
+    most: str,
+    factor: str,
+    paper: str,
+    other: str,
+    rounds: int,
+    **options: Any,
+) -> Iterator[Claim]:
+    C, r, c = problem
+    ours = sinkhorn_newton_sparse(C, r, c, eta=ETA, tol=TOL, **options)
+    plan, iterations = pot(method, C, r, c)
+    wrong, theirs = marginal_error(ours.plan, r, c), marginal_error(plan, r, c)
+    assert ours.success
+    assert wrong <= TOL
+    assert theirs <= TOL, theirs  # both are asked for the same
+    steps = f"{ours.nit_sinkhorn} Sinkhorn and {ours.nit_newton} Newton steps, error {wrong:.1e}"
+    yield Claim(
+        f"{name}: iterations to a marginal error of 1e-10",
+        most,
+        ours.nit,
+        "iterations",
+        iterations,
+        f"{POT}, {method}",
+        paper=paper,
+        note=f"{steps}; POT's error {theirs:.1e}",
+    )
+    race = compare(
+        lambda: sinkhorn_newton_sparse(C, r, c, eta=ETA, tol=TOL, **options),
+        lambda: pot(method, C, r, c),
+        unit="solutions/s",
+        rounds=rounds,
+        warmup=0,
+    )
+    note = f"same tolerance, 2 threads each; plans differ by {np.abs(plan - ours.plan).max():.0e}; {other}"
+    yield Claim.from_race(
+        f"{name}: speed", factor, race, peer_name=f"{POT}, {method}", paper=paper, note=note
+    )
+
+
+def assignment(full: bool) -> Iterator[Claim]:
+    """Random assignment, n = 500."""
+    yield from against_pot(
+        "Random assignment, n = 500", random_assignment(500), "sinkhorn", "<= 45", ">= 30x",
+        "SNS 0.34 s and 29 iterations, Sinkhorn 233.36 s and 56,199 (M1 Pro)",
+        "the plain method reaches it here; the log-domain one does the same iterations, each of which takes longer",
+        3,
+    )  # fmt: skip
+
+
+def squared(full: bool) -> Iterator[Claim]:
+    """Two digits, squared Euclidean distances."""
+    yield from against_pot(
+        "MNIST pair, squared distance", digits("sqeuclidean"), "sinkhorn_log", "<= 80", ">= 5x",
+        "SNS 2.33 s and 53 iterations, Sinkhorn 18.84 s and 2,041 (M1 Pro)", METHODS, 3,
+    )  # fmt: skip
+
+
+def cityblock(full: bool) -> Iterator[Claim]:
+    """Two digits, L1 distances, whose optimal plan is not unique."""
+    yield from against_pot(
+        "MNIST pair, L1 distance", digits("cityblock"), "sinkhorn_log", "<= 900", ">= 2.5x",
+        "SNS 12.22 s and 777 iterations, Sinkhorn 45.75 s and 5,748 (M1 Pro)", METHODS, 3, n_sinkhorn=700,
+    )  # fmt: skip
+
+
+METHODS = "the fastest of POT's methods that reaches the tolerance without underflow"
+
+
+def tail(full: bool) -> Iterator[Claim]:
+    """How fast the last steps converge, and larger problems."""
+    result = sinkhorn_newton_sparse(random_assignment(500)[0], eta=ETA, tol=1e-13)
+    errors = np.array(result.history["marginal_error"])[-4:]
+    ratios = errors[1:] / errors[:-1]
+    yield Claim(
+        "Random assignment, n = 500: error of the last Newton step, over that of the step before",
+        "<= 0.01",
+        float(ratios[-1]),
+        "of the error before",
+        note="superlinear with adaptive sparsity; the last three ratios are "
+        + ", ".join(f"{ratio:.1e}" for ratio in ratios),
+    )
+    C, _, _ = random_assignment(2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        long = sinkhorn(C, eta=ETA, maxiter=2000, tol=TOL, log_domain=False)
+    ours = sinkhorn_newton_sparse(C, eta=ETA, tol=TOL)
+    taken, theirs = ours.history["seconds"][-1], long.history["seconds"][-1]
+    end = long.history["marginal_error"]
+    rate = (end[-1] / end[-501]) ** (1 / 500)
+    yield Claim(
+        "Random assignment, n = 2000: marginal error",
+        "<= 0.001x",
+        ours.marginal_error,
+        "L1 norm",
+        long.marginal_error,
+        "gossamer sinkhorn, 2,000 scaling steps",
+        note=f"{ours.nit_sinkhorn} + {ours.nit_newton} iterations in {taken:.2f} s; 2,000 steps took {theirs:.2f} s and "
+        f"each of the last multiplied the error by {rate:.5f}",
+    )
+
+
+def passes(full: bool) -> Iterator[Claim]:
+    """The passes that all time goes to, against NumPy and against the memory."""
+    n = 3000
+    rng = np.random.default_rng(0)
+    C, K = rng.random((n, n)), rng.random((n, n))
+    one, u, v = np.full(n, 1 / n), np.zeros(n), np.zeros(n)
+    cost = Cost(C)
+    race = compare(lambda: transport.scale(K, one, one, one, one), K.sum, work=K.nbytes / 1e9, unit="GB/s")
+    yield Claim.from_race(
+        "A scaling step reads its kernel once, at the speed of a sum (n = 3000)", ">= 0.8x", race,
+        peer_name=f"numpy {np.__version__}, sum of the same matrix (1 thread)",
+        note="8 bytes and 4 flops an entry: bound by memory",
+    )  # fmt: skip
+
+    def plain() -> Any:
+        a = one / (K @ one)
+        return one / (a @ K)
+
+    race = compare(lambda: transport.scale(K, one, one, one, one), plain, unit="steps/s")
+    yield Claim.from_race(
+        "Scaling steps a second (n = 3000)", ">= 1.3x", race,
+        peer_name=f"numpy {np.__version__}, two products (2 threads)",
+    )  # fmt: skip
+
+    def logs() -> Any:
+        z = v - 30 * C
+        top = z.max(axis=1)
+        x = -np.log(np.exp(z - top[:, None]).sum(axis=1)) - top
+        z = x[:, None] - 30 * C
+        top = z.max(axis=0)
+        return -np.log(np.exp(z - top).sum(axis=0)) - top
+
+    race = compare(
+        lambda: cost.log_step(30.0, u, v, one, one), logs, work=n * n / 1e9, unit="1e9 entries/s", rounds=5
+    )
+    yield Claim.from_race(
+        "Steps in the log domain (n = 3000)", ">= 10x", race,
+        peer_name=f"numpy {np.__version__}, two logarithms of sums of exponentials (1 thread)",
+        note="one exponential an entry for both half steps",
+    )  # fmt: skip
+
+
+def points(full: bool) -> Iterator[Claim]:
+    """Costs that are made from coordinates in each pass, against the same costs stored."""
+    n = 2000
+    rng = np.random.default_rng(0)
+    cost = PointCost(rng.random((n, 2)), rng.random((n, 2)))
+    C = cost.to_dense()
+
+    def solve(c: Any) -> Callable[[], Any]:
+        return lambda: sinkhorn_newton_sparse(c, eta=ETA, tol=TOL, n_sinkhorn="auto")
+
+    made, stored = solve(cost)(), solve(C)()
+    assert made.success
+    assert stored.success
+    race: Race = compare(solve(cost), solve(C), unit="solutions/s", rounds=3, warmup=0)
+    yield Claim.from_race(
+        "Points in the plane, n = 2000, nothing stored: speed", ">= 0.25x", race,
+        peer_name="gossamer, costs and plan stored",
+        note=f"{made.nit} iterations; stored: {2 * C.nbytes >> 20} MiB, made: O(n); {made.nit_newton} Newton steps",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(
+        "sinkhorn-newton-sparse",
+        {
+            "assignment": assignment,
+            "squared": squared,
+            "cityblock": cityblock,
+            "tail": tail,
+            "passes": passes,
+            "points": points,
+        },
+        packages=["numpy", "scipy", "POT"],
+    )
