@@ -150,8 +150,8 @@ def tail(full: bool) -> Iterator[Claim]:
         "L1 norm",
         long.marginal_error,
         "gossamer sinkhorn, 2,000 scaling steps",
-        note=f"{ours.nit_sinkhorn} + {ours.nit_newton} iterations in {taken:.2f} s; 2,000 steps took {theirs:.2f} s and "
-        f"each of the last multiplied the error by {rate:.5f}",
+        note=f"{ours.nit_sinkhorn} + {ours.nit_newton} iterations in {taken:.2f} s; 2,000 steps took {theirs:.2f} s, "
+        f"and each of the last multiplied the error by {rate:.5f}",
     )
 
 

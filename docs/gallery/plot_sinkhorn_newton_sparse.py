@@ -4,9 +4,10 @@ A digit flows into another one
 
 Optimal transport says where the ink of one digit must go to become another, at the least total effort. With little
 regularisation every spot of ink goes nearly to one place, and the plan can be walked: part of the way is a picture in
-between. The plan has a million entries, of which a few thousand carry everything; that is what makes Newton steps cheap.
+between. The plan has a million entries, of which a few thousand carry everything: that makes Newton steps cheap.
 """
 
+import itertools
 import warnings
 
 import matplotlib.pyplot as plt
@@ -46,7 +47,7 @@ def in_between(result, t, fine=2):
 
 
 chain = [3, 8, 0, 6, 5]
-plans = [wasserstein_grid(ink(a), ink(b), eta=4000.0) for a, b in zip(chain, chain[1:])]
+plans = [wasserstein_grid(ink(a), ink(b), eta=4000.0) for a, b in itertools.pairwise(chain)]
 print(plans[0])
 
 # %%
