@@ -5,6 +5,9 @@ Random inputs, float32, 2 threads, filter as long as the sequence and transforme
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -110,52 +113,61 @@ def training(full: bool) -> Iterator[Claim]:
 
 
 def peers(full: bool) -> Iterator[Claim]:
-    """Against SciPy's transforms with as many threads."""
-    import scipy.fft
-    import torch
-
+    """Against other transforms with as many threads."""
+    from benchmarks.flashfftconv_peers import by_fftw, by_mkl, by_scipy
     from gossamer.nn import FlashFFTConv
 
     conv = FlashFFTConv()
+    kinds = {
+        "SciPy": (by_scipy, "scipy.fft, workers=2"),
+        "FFTW": (by_fftw, "pyFFTW, FFTW_MEASURE, 2 threads, buffers kept"),
+        "mkl_fft": (by_mkl, "mkl_fft, 2 threads"),
+    }
     for L in (1024, 16384):
-        u, k, pre, post = _inputs(L)
-        U, K, A, B = (x.numpy() for x in (u, k, pre, post))
-
-        def by_scipy(U: Any = U, K: Any = K, A: Any = A, B: Any = B, n: int = 2 * L) -> Any:
-            spectrum = scipy.fft.rfft(A * U, n, workers=2) * scipy.fft.rfft(K, n, workers=2)
-            return torch.from_numpy(B * scipy.fft.irfft(spectrum, n, workers=2)[..., : n // 2])
-
-        race = _race(lambda u=u, k=k, a=pre, b=post: conv(u, k, a, b), by_scipy)
-        yield Claim.from_race(
-            f"Gated forward against SciPy, L={L}", ">= 1x", race, peer_name="scipy.fft, workers=2"
-        )
+        inputs = _inputs(L)
+        for name, (make, peer_name) in kinds.items():
+            peer = make(*inputs)
+            if peer is not None:
+                u, k, pre, post = inputs
+                race = _race(lambda u=u, k=k, a=pre, b=post: conv(u, k, a, b), peer)
+                yield Claim.from_race(
+                    f"Gated forward against {name}, L={L}", ">= 1x", race, peer_name=peer_name
+                )
 
 
 def sparse(full: bool) -> Iterator[Claim]:
-    """Part of the spectrum left out, against own dense convolution; spectra ready on both sides."""
-    from gossamer.linalg.transforms.fft_conv.run import forward, spectra_of
-    from gossamer.nn import FrequencySparseFFTConv
+    """Part of the spectrum left out, against own dense convolution; filters transformed in every call by both."""
+    import torch
+
+    from gossamer.nn import FlashFFTConv, FrequencySparseFFTConv
 
     u, k, _, _ = _inputs(32768)
-    for sparsity, target in ((0.75, "1.35"), (0.91, "1.6")):
-        conv = FrequencySparseFFTConv(sparsity=sparsity)
-        plan = conv.explain(u, k)
-        width = plan.factors[-1]
-        mask = conv.mask(plan).reshape(-1, width, width)
-        dense = spectra_of(plan, k.numpy())
-        part = (dense.reshape(len(k), -1, width, 2, width) * mask.transpose(0, 2, 1)[:, :, None]).reshape(
-            dense.shape
-        )
-        live = mask.any((1, 2)).astype(np.uint8)
-        kept = float(mask.mean())
-        race = compare(
-            lambda p=plan, s=part, m=live: forward(p, u.numpy(), k.numpy(), spectra=s, live=m),
-            lambda p=plan, s=dense: forward(p, u.numpy(), k.numpy(), spectra=s),
-        )  # fmt: skip
-        yield Claim.from_race(
-            f"Frequency-sparse, {sparsity:.0%} left out, L=32768, against own dense", f">= {target}x", race,
-            peer_name="FlashFFTConv", paper="1.3-1.8x", note=f"{kept:.4f} of the spectrum is kept and computed",
-        )  # fmt: skip
+    dense, weight = FlashFFTConv(engine="codelet"), torch.randn(u.shape)
+    ways: dict[str, dict[float, dict[str, Any]]] = {
+        "tiles of Monarch order": {s: {"sparsity": s} for s in (0.75, 0.91)},
+        "high frequencies": {s: {"n_partial": round(65536 * (1 - s))} for s in (0.75, 0.91)},
+    }
+    for what, options in ways.items():
+        for sparsity, target in ((0.75, "1.35"), (0.91, "1.6")):
+            conv = FrequencySparseFFTConv(**options[sparsity])
+            kept, computed = conv.kept(u, k)
+            note = f"{kept:.4f} of the spectrum is kept, {computed:.4f} computed"
+            with torch.no_grad():
+                race = compare(lambda c=conv: c(u, k), lambda: dense(u, k))
+            yield Claim.from_race(
+                f"Frequency-sparse, {sparsity:.0%} of {what} left out, L=32768, against own dense", f">= {target}x",
+                race, peer_name="FlashFFTConv", paper="1.3-1.8x", note=note,
+            )  # fmt: skip
+            leaves = [x.clone().requires_grad_() for x in (u, k)]
+
+            def step(call: Any, leaves: Any = leaves) -> Any:
+                return torch.autograd.grad(call(*leaves), leaves, weight)
+
+            race = compare(lambda s=step, c=conv: s(c), lambda s=step: s(dense), rounds=5)
+            yield Claim.from_race(
+                f"The same with both gradients, {sparsity:.0%} of {what} left out", ">= 1x", race,
+                peer_name="FlashFFTConv", note=note,
+            )  # fmt: skip
 
 
 def partial(full: bool) -> Iterator[Claim]:
@@ -174,7 +186,7 @@ def partial(full: bool) -> Iterator[Claim]:
     race = _race(lambda: conv(u, few), lambda: dense(u, padded))
     yield Claim.from_race(
         "Partial, L/16 taps, L=131072, against own full convolution", ">= 1.8x", race, peer_name="FlashFFTConv",
-        note="windows of four times the taps",
+        note=str(conv.explain(u, few)),
     )  # fmt: skip
     race = _race(lambda: conv(u, few), lambda: _by_torch(u, padded))
     yield Claim.from_race(
@@ -211,12 +223,53 @@ def short(full: bool) -> Iterator[Claim]:
         )
 
 
+MEMORY = """
+import ctypes
+import gc
+import sys
+import torch
+from benchmarks.flashfftconv import _by_torch, _inputs
+from gossamer.nn import FlashFFTConv
+
+def resident(name):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(name)) / 1024
+
+call = FlashFFTConv() if sys.argv[1] == "ours" else _by_torch
+leaves = [x.requires_grad_() for x in _inputs(4096)]
+weight = torch.randn(leaves[0].shape)
+for measured in (False, True):
+    for x in leaves:
+        x.grad = None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    before = resident("VmRSS")
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    call(*leaves).backward(weight)
+print(resident("VmHWM") - before, (sum(x.grad.nbytes for x in leaves) + weight.nbytes) / 2**20)
+"""
+
+
 def memory(full: bool) -> Iterator[Claim]:
-    """What a training step keeps and takes besides inputs, results and gradients."""
+    """What a training step takes, and what of it is kept between forward and backward."""
     import torch
 
     from gossamer.nn import FlashFFTConv
 
+    peaks = []
+    for who in ("ours", "torch"):
+        out = subprocess.run(
+            [sys.executable, "-c", MEMORY, who], capture_output=True, text=True, check=True
+        ).stdout
+        peaks.append([float(x) for x in out.split()])
+    (ours, needed), (theirs, _) = peaks
+    yield Claim(
+        "Peak memory of a training step besides its inputs, L=4096, part of torch's", "<= 0.333x", ours, "MiB", theirs,
+        "torch.fft, autograd",
+        note=f"resident memory of the second step, a process each; {needed:.0f} MiB are the result and the gradients, "
+        f"which both give; besides those {ours - needed:.0f} against {theirs - needed:.0f} MiB",
+    )  # fmt: skip
     leaves = [x.requires_grad_() for x in _inputs(4096)]
     taken = []
     for call in (FlashFFTConv(), _by_torch):
@@ -237,45 +290,72 @@ def memory(full: bool) -> Iterator[Claim]:
     )  # fmt: skip
 
 
-def model(full: bool) -> Iterator[Claim]:
-    """A training step of a Hyena block, with our convolution and with torch's."""
-    import torch
+def roofline(full: bool) -> Iterator[Claim]:
+    """How near one core comes to its limits, where all is in the cache and where nothing is."""
+    from benchmarks.kernels import read_bandwidth
+    from gossamer._kernels import fftconv as kernels
+    from gossamer.linalg.transforms.fft_conv.chains import cheapest_radices
 
-    from gossamer.nn import HyenaBlock
+    rng, width = np.random.default_rng(0), kernels.lanes("float32")
+    # additions and products of real vectors in a butterfly, twiddle factors included, for each of its points
+    work = {4: (16 + 18) / 4, 8: (52 + 50) / 8, 16: (136 + 84) / 16}
+    peak = _product_rate()
+    for points in (4096, 16384):
+        radices = cheapest_radices(points // width**2)
+        plan = kernels.chain(points, radices, columns=True, twisted=True)
+        k = rng.standard_normal((1, points), dtype=np.float32)
+        u = rng.standard_normal((8, 1, points), dtype=np.float32)
+        spectra, out = kernels.spectra_of(plan, k), np.empty_like(u)
+        run = lambda p=plan, u=u, s=spectra, o=out: kernels.convolve(  # noqa: E731
+            p, u, None, taps=u.shape[2], spectra=s, out=o, threads=1
+        )
+        seconds = _least(run)
+        chain = (*(r for r in radices if r > 1), width, width)
+        operations = u.size * (2 * sum(work.get(r, 9.0) for r in chain) + 6)
+        yield Claim(
+            f"Share of one core's peak, L={points}, filter ready", ">= 0.25", operations / seconds / peak, "of peak",
+            note=f"factors {chain}; {operations / u.size:.0f} additions and products a point, "
+            f"{1e-9 * operations / seconds:.1f} of {1e-9 * peak:.1f} GFLOPS, the peak by a matrix product: there "
+            "every addition is fused with a product, few of a butterfly are",
+        )  # fmt: skip
+    from gossamer.nn import FlashFFTConv
 
-    torch.manual_seed(0)
-    ours = torch.nn.Sequential(*(HyenaBlock(128, 4096) for _ in range(4)))
-    theirs = torch.nn.Sequential(*(HyenaBlock(128, 4096) for _ in range(4)))
-    theirs.load_state_dict(ours.state_dict())
-
-    class TorchConv(torch.nn.Module):
-        def forward(self, u: Any, k: Any, pregate: Any = None, postgate: Any = None) -> Any:
-            return _by_torch(u, k, pregate, postgate)
-
-    for block in theirs:
-        block.operator.conv = TorchConv()
-    x = torch.randn(1, 4096, 128)
-    losses: dict[int, list[float]] = {0: [], 1: []}
-    optimizers = [torch.optim.Adam(net.parameters(), 1e-3) for net in (ours, theirs)]
-
-    def step(i: int) -> None:
-        net = (ours, theirs)[i]
-        optimizers[i].zero_grad()
-        loss = (net(x)[:, :-1] - x[:, 1:]).square().mean()
-        loss.backward()
-        optimizers[i].step()
-        losses[i].append(float(loss.detach()))
-
-    started = time.perf_counter()
-    race = compare(lambda: step(0), lambda: step(1), work=4096, unit="tokens/s", rounds=5)
-    apart = max(abs(a / b - 1) for a, b in zip(*losses.values(), strict=True))
-    yield Claim.from_race(
-        "Training step of four Hyena blocks, d=128, L=4096", ">= 1.4x", race, peer_name="the same with torch.fft",
-        note=f"losses of equal steps differ by {apart:.1e} at most; {time.perf_counter() - started:.0f} s in all",
+    u, k, pre, post = _inputs(4096)
+    conv = FlashFFTConv()
+    seconds = _least(lambda: conv(u, k, pre, post))
+    moved = 4 * (4 * u.numel() + k.numel()) / seconds / 1e9
+    bandwidth = read_bandwidth(2)
+    yield Claim(
+        "Share of the memory bandwidth, gated forward, L=4096, two threads", ">= 0.5", moved / bandwidth, "of peak",
+        note=f"{moved:.1f} of {bandwidth:.1f} GB/s that reading reaches: input, gates and filter once, the result once",
     )  # fmt: skip
 
 
+def _least(run: Callable[[], Any], rounds: int = 15) -> float:
+    run()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _product_rate() -> float:
+    """Floating-point operations a second of one core in a matrix product: two to each multiply-add."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    A = torch.randn(1024, 1024)
+    seconds = _least(lambda: A @ A, 9)
+    torch.set_num_threads(threads)
+    return 2 * 1024**3 / seconds
+
+
 if __name__ == "__main__":
+    from benchmarks.flashfftconv_model import characters, quality
+
     run(
         "flashfftconv",
         {
@@ -288,7 +368,15 @@ if __name__ == "__main__":
             "partial": partial,
             "short": short,
             "memory": memory,
-            "model": model,
+            "roofline": roofline,
+            "characters": characters,
+            "quality": quality,
         },
-        packages=["numpy", "scipy", "torch", "mkl"],
+        packages=[
+            "numpy",
+            "scipy",
+            "torch",
+            "mkl",
+            *(p for p in ("pyfftw", "mkl_fft") if importlib.util.find_spec(p)),
+        ],
     )

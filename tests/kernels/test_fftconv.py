@@ -170,6 +170,55 @@ def test_resampling_and_its_transpose_are_their_definition(dtype, factor, length
     assert threads[0] == threads[1]
 
 
+@pytest.mark.parametrize("dtype", kernels.DTYPES)
+@pytest.mark.parametrize("factor", [2, 4, 8, 16])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_rows_are_sampled_convolved_and_brought_back_as_by_the_three_alone(dtype, factor, batch):
+    plan = chain((2, 3), True, True, dtype)
+    ring = 2 * plan.points
+    length, taps = factor * ring - 7, factor * ring // 2 + 1
+    rng = np.random.default_rng(8)
+    u, dy = rng.standard_normal((2, batch, 3, length)).astype(dtype)
+    k, window = rng.standard_normal((3, taps)).astype(dtype), rng.standard_normal((factor, 8)).astype(dtype)
+    weights = rng.standard_normal(plan.points).astype(dtype)
+
+    def down(x):
+        return kernels.decimate(x.reshape(-1, x.shape[-1]), window, ring).reshape(*x.shape[:-1], ring)
+
+    def up(x, n):
+        return kernels.interpolate(x.reshape(-1, ring), window, n).reshape(*x.shape[:-1], n)
+
+    spectra = kernels.spectra_of(plan, down(k), weights=weights)
+    whole = kernels.spectra_of(plan, down(k))
+    cells = whole.reshape(3, -1, 2, plan.native.lanes) * weights.reshape(-1, 1, plan.native.lanes)
+    assert close(spectra, cells.reshape(spectra.shape), dtype, ring)
+    y = up(kernels.convolve(plan, down(u), None, taps=ring, spectra=spectra), length)
+    assert close(kernels.lowpass(plan, u, k, window, weights), y, dtype, ring)
+    du, dk = kernels.lowpass_gradients(plan, dy, u, k, window, weights)
+    expected, filters, *_ = kernels.differentiate(plan, down(dy), down(u), None, taps=ring, spectra=spectra)
+    assert close(du, up(expected, length), dtype, ring)
+    own = np.zeros((len(weights) // plan.native.lanes, 2, plan.native.lanes), dtype)
+    own[:, 0] = weights.reshape(-1, plan.native.lanes) / plan.points
+    same = np.broadcast_to(own.reshape(-1), (3, own.size)).copy()
+    dk_expected = up(kernels.convolve(plan, filters[None], None, taps=ring, spectra=same)[0], taps)
+    assert close(dk, dk_expected, dtype, 16 * ring)
+    for needs in ((True, False), (False, True)):
+        some = kernels.lowpass_gradients(plan, dy, u, k, window, weights, needs=needs)
+        assert [x is not None for x in some] == list(needs)
+        assert all(x is None or np.array_equal(x, all_) for x, all_ in zip(some, (du, dk), strict=True))
+    for threads in (2, 7):
+        assert np.array_equal(
+            kernels.lowpass(plan, u, k, window, weights, threads=threads),
+            kernels.lowpass(plan, u, k, window, weights, threads=1),
+        )
+    with pytest.raises(ShapeError, match="weights"):
+        kernels.lowpass(plan, u, k, window, weights[:-1].copy())
+    with pytest.raises(ShapeError, match="length"):
+        kernels.lowpass(plan, np.zeros((1, 3, factor * ring + 1), dtype), k, window, weights)
+    with pytest.raises(ShapeError, match="u is"):
+        kernels.lowpass(plan, u[:, :2].copy(), k, window, weights)
+
+
 def test_resampling_refuses_what_would_leave_an_array():
     x, window = np.zeros((1, 8)), np.zeros((2, 4))
     with pytest.raises(ShapeError, match="length=8, coarse=3"):

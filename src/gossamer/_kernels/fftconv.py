@@ -180,17 +180,27 @@ def differentiate(
 
 
 def spectra_of(
-    plan: Chain, k: np.ndarray, threads: int | None = None, *, live: np.ndarray | None = None
+    plan: Chain,
+    k: np.ndarray,
+    threads: int | None = None,
+    *,
+    live: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Spectra of ``k`` (channels, taps) in the chain's order, times 1 / points; zero in tiles that are not live."""
+    """Spectra of ``k`` (channels, taps) in the chain's order, times 1 / points; zero in tiles that are not live.
+
+    ``weights`` (points,) in the order of memory, the last axis but one as lanes, multiply those of columns.
+    """
     if k.ndim != 2 or k.dtype != plan.dtype or not k.flags.c_contiguous:
         raise ArgumentError(
             f"k is {k.dtype} {k.shape}: expected contiguous {plan.dtype} of shape (channels, taps)"
         )
     _check_live(plan, live)
+    if weights is not None:
+        _check_weights(plan, weights)
     out = np.empty(plan.spectra_shape(len(k)), plan.dtype)
     if out.size:
-        plan.native.spectrum(k, out, live, get_threads(threads))
+        plan.native.spectrum(k, out, live, weights, get_threads(threads))
     return out
 
 
@@ -280,49 +290,90 @@ def _check_live(plan: Chain, live: np.ndarray | None) -> None:
     expect_array("live", live, np.uint8, (plan.points // int(plan.native.lanes) ** 2,))
 
 
-def decimate(
-    x: np.ndarray,
-    window: np.ndarray,
-    coarse: int,
-    *,
-    out: np.ndarray | None = None,
-    threads: int | None = None,
-) -> np.ndarray:
+def decimate(x: np.ndarray, window: np.ndarray, coarse: int, threads: int | None = None) -> np.ndarray:
     """``out[m] = sum_n h[n - m factor] x[n]`` for rows x (rows, length), on a ring of ``coarse`` points.
 
     ``window`` (factor, 2 reach) holds ``h[r + (q - reach) factor]``; what passes the ring's end comes back with the
     sign changed. Factors are 2, 4, 8 and 16.
     """
+    out = np.empty((len(x), coarse), x.dtype)
     _check_grids(x, window, x.shape[-1], coarse)
-    out = _rows("out", out, (len(x), coarse), x.dtype)
     if out.size:
         getattr(_native.fftconv, f"decimate_{x.dtype.name}")(x, window, out, get_threads(threads))
     return out
 
 
-def interpolate(
-    x: np.ndarray,
-    window: np.ndarray,
-    length: int,
-    *,
-    out: np.ndarray | None = None,
-    threads: int | None = None,
-) -> np.ndarray:
+def interpolate(x: np.ndarray, window: np.ndarray, length: int, threads: int | None = None) -> np.ndarray:
     """``y[n] = sum_m h[n - m factor] x[m]``, n below ``length``: the transpose of :func:`decimate`."""
+    y = np.empty((len(x), length), x.dtype)
     _check_grids(x, window, length, x.shape[-1])
-    y = _rows("out", out, (len(x), length), x.dtype)
     if y.size:
         getattr(_native.fftconv, f"interpolate_{x.dtype.name}")(x, window, y, get_threads(threads))
     return y
 
 
-def _rows(name: str, out: np.ndarray | None, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    if out is None:
-        return np.empty(shape, dtype)
-    expect_array(name, out, dtype, shape)
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ArgumentError(f"{name}: expected contiguous rows that can be written")
-    return out
+def lowpass(
+    plan: Chain,
+    u: np.ndarray,
+    k: np.ndarray,
+    window: np.ndarray,
+    weights: np.ndarray,
+    threads: int | None = None,
+) -> np.ndarray:
+    """``interpolate(decimate(u) conv decimate(k))`` row by row, the filter's spectrum times ``weights``.
+
+    u is (batch, channels, length), k (channels, taps); the plan is that of the ring.
+    """
+    _check_lowpass(plan, u, k, window, weights)
+    y = np.empty_like(u)
+    if u.size:
+        plan.native.lowpass(u, k, window, weights, y, get_threads(threads))
+    return y
+
+
+def lowpass_gradients(
+    plan: Chain,
+    dy: np.ndarray,
+    u: np.ndarray,
+    k: np.ndarray,
+    window: np.ndarray,
+    weights: np.ndarray,
+    *,
+    needs: Sequence[bool] = (True, True),
+    threads: int | None = None,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Gradients of :func:`lowpass` with respect to u and k, those that ``needs`` says."""
+    _check_lowpass(plan, u, k, window, weights)
+    expect_array("dy", dy, plan.dtype, u.shape)
+    if not dy.flags.c_contiguous:
+        raise ArgumentError("dy: expected contiguous rows")
+    du = np.empty_like(u) if needs[0] else None
+    dk = np.zeros_like(k) if needs[1] else None
+    if u.size and any(needs):
+        plan.native.lowpass_gradients(dy, u, k, window, weights, du, dk, get_threads(threads))
+    return du, dk
+
+
+def _check_lowpass(
+    plan: Chain, u: np.ndarray, k: np.ndarray, window: np.ndarray, weights: np.ndarray
+) -> None:
+    if not (plan.columns and plan.twisted):
+        raise ArgumentError("plan: expected a twisted chain of columns")
+    if u.ndim != 3 or k.ndim != 2:
+        raise ShapeError(
+            f"u has shape {u.shape}, k {k.shape}: expected (batch, channels, length), (channels, taps)"
+        )
+    for rows in (u.reshape(-1, u.shape[2]), k):
+        _check_grids(rows, window, rows.shape[-1], 2 * plan.points)
+    expect_array("u", u, plan.dtype, (len(u), len(k), u.shape[2]))
+    expect_array("k", k, plan.dtype, k.shape)
+    _check_weights(plan, weights)
+
+
+def _check_weights(plan: Chain, weights: np.ndarray) -> None:
+    if not plan.columns or not weights.flags.c_contiguous:
+        raise ArgumentError("weights: expected a contiguous array, and a chain of columns")
+    expect_array("weights", weights, plan.dtype, (plan.points,))
 
 
 def _check_grids(x: np.ndarray, window: np.ndarray, length: int, coarse: int) -> None:

@@ -79,6 +79,38 @@ void define(nb::class_<Bound<Real>>& type, const char* convolve, const char* dif
         nb::arg().noconvert().none(), nb::arg(), nb::arg());
 }
 
+template <class Real, auto Forth, auto Back>
+void define_lowpass(nb::class_<Bound<Real>>& type) {
+    const auto call = [](Rows<const Real> u, Array<const Real, 2> k, Array<const Real, 2> window, Array<const Real, 1> weights) {
+        const auto size = [](const auto& a, int axis) { return static_cast<std::int64_t>(a.shape(axis)); };
+        return LowPass<Real>{{size(u, 0), size(u, 1), size(u, 2), size(k, 1)}, size(window, 0), size(window, 1) / 2, window.data(),
+                             weights.data(), u.data(), k.data(), nullptr, nullptr, nullptr, nullptr};
+    };
+    type.def(
+        "lowpass",
+        [call](const Bound<Real>& self, Rows<const Real> u, Array<const Real, 2> k, Array<const Real, 2> window,
+               Array<const Real, 1> weights, Rows<Real> y, int threads) {
+            LowPass<Real> rows = call(u, k, window, weights);
+            rows.y = y.data();
+            const View<Real> view = self.view();
+            nb::gil_scoped_release release;
+            (self.table.*Forth)(view, rows, threads);
+        },
+        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
+    type.def(
+        "lowpass_gradients",
+        [call](const Bound<Real>& self, Rows<const Real> dy, Rows<const Real> u, Array<const Real, 2> k, Array<const Real, 2> window,
+               Array<const Real, 1> weights, Rows<Real> du, Array<Real, 2> dk, int threads) {
+            LowPass<Real> rows = call(u, k, window, weights);
+            rows.dy = dy.data(), rows.du = data(du), rows.dk = data(dk);
+            const View<Real> view = self.view();
+            nb::gil_scoped_release release;
+            (self.table.*Back)(view, rows, threads);
+        },
+        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(),
+        nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg());
+}
+
 template <class Real, auto Entry, auto Spectra>
 nb::class_<Bound<Real>> define_plan(nb::module_& m, const char* name) {
     nb::class_<Bound<Real>> type(m, name);
@@ -91,13 +123,13 @@ nb::class_<Bound<Real>> define_plan(nb::module_& m, const char* name) {
     type.def(
         "spectrum",
         [](const Bound<Real>& self, Array<const Real, 2> k, Array<Real, 2> out, Array<const std::uint8_t, 1> live,
-           int threads) {
+           Array<const Real, 1> weights, int threads) {
             const auto channels = static_cast<std::int64_t>(k.shape(0)), taps = static_cast<std::int64_t>(k.shape(1));
             const View<Real> view = self.view();
             nb::gil_scoped_release release;
-            (self.table.*Spectra)(view, k.data(), {1, channels, taps, taps}, data(live), out.data(), threads);
+            (self.table.*Spectra)(view, k.data(), {1, channels, taps, taps}, data(live), data(weights), out.data(), threads);
         },
-        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg());
+        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert().none(), nb::arg());
     type.def(
         "transform",
         [](const Bound<Real>& self, Array<const Real, 3> from, Array<Real, 3> to, bool inverse, int threads) {
@@ -128,6 +160,8 @@ void bind(nb::module_& m) {
         float32, "convolve_bfloat16", "differentiate_bfloat16");
     auto float64 = define_plan<double, &Table::transform64, &Table::spectrum64>(m, "Plan64");
     define<double, double, [](const Table& t) { return t.float64; }>(float64, "convolve_float64", "differentiate_float64");
+    define_lowpass<float, &Table::lowpass32, &Table::lowpass_back32>(float32);
+    define_lowpass<double, &Table::lowpass64, &Table::lowpass_back64>(float64);
     define_resample<float, &Table::decimate32>(m, "decimate_float32", false);
     define_resample<float, &Table::interpolate32>(m, "interpolate_float32", true);
     define_resample<double, &Table::decimate64>(m, "decimate_float64", false);

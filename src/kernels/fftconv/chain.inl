@@ -85,10 +85,20 @@ void descend(const View<Real>& plan, int count, unsigned forth, unsigned back, c
     Descent<Real, Leaf>{plan, count, forth, back, live, leaf}.run(0, 0, plan.points / (lanes<Real> * lanes<Real>), first, second);
 }
 
+// spectrum *= real weights
+template <class Real>
+void weigh(const Real* weights, Real* spectrum, std::int64_t size) {
+    for (std::int64_t i = 0; i < size; i += 2 * lanes<Real>) {
+        const auto w = simd<Real>::load(weights + i / 2);
+        const Cell<Real> x = load_cell(spectrum + i);
+        store_cell(spectrum + i, Cell<Real>{x.re * w, x.im * w});
+    }
+}
+
 // The scaled spectrum of one row of taps, through a working array.
 template <class Real, class Held>
-void kernel_spectrum(const View<Real>& plan, const Source<Held>* taps, const std::uint8_t* live, Real* work,
-                     Real* spectrum) {
+void kernel_spectrum(const View<Real>& plan, const Source<Held>* taps, const std::uint8_t* live, const Real* weights,
+                     Real* work, Real* spectrum) {
     enter(plan, taps, work);
     const Real factor = Real(1) / static_cast<Real>(plan.points);
     if (live) std::memset(spectrum, 0, sizeof(Real) * static_cast<std::size_t>(spectrum_size(plan)));
@@ -97,6 +107,7 @@ void kernel_spectrum(const View<Real>& plan, const Source<Held>* taps, const std
         tile_forward<Product::none>(tile, own.constants, own.lane_constants, tile);
         Real* to = spectrum + tile_size<Real> * number;
         for (std::int64_t i = 0; i < tile_size<Real>; ++i) to[i] = factor * tile[i];
+        if (weights) weigh(weights + tile_size<Real> * number / 2, to, tile_size<Real>);
     });
 }
 

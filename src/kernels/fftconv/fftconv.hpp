@@ -95,10 +95,11 @@ template <class Real, class Held>
 using Convolve = void (*)(const View<Real>& plan, const Forward<Real, Held>& call, int threads);
 template <class Real, class Held>
 using Differentiate = void (*)(const View<Real>& plan, const Backward<Real, Held>& call, int threads);
-// spectrum[channel] of k[channel], scaled by 1 / points; zero in tiles that are not live
+// spectrum[channel] of k[channel], scaled by 1 / points and by weights (tile, lanes, lanes), which may be null; zero in
+// tiles that are not live
 template <class Real>
-using Spectrum = void (*)(const View<Real>& plan, const Real* k, Shape shape, const std::uint8_t* live, Real* spectrum,
-                          int threads);
+using Spectrum = void (*)(const View<Real>& plan, const Real* k, Shape shape, const std::uint8_t* live,
+                          const Real* weights, Real* spectrum, int threads);
 // rows of complex numbers to their spectra in the plan's own order, or back (without the factor 1 / points)
 template <class Real>
 using Transform = void (*)(const View<Real>& plan, const Real* from, Real* to, std::int64_t rows, bool inverse, int threads);
@@ -110,6 +111,20 @@ struct Grids {
 };
 template <class Real>
 using Resample = void (*)(const Grids& grids, const Real* from, const Real* window, Real* to, int threads);
+
+// Low frequencies alone: filters and rows are sampled to the ring of a padded plan of columns, and come back.
+template <class Real>
+struct LowPass {
+    Shape shape; // of the fine rows
+    std::int64_t factor, reach;
+    const Real *window, *weights; // weights as for a spectrum
+    const Real *u, *k;
+    Real* y;        // forward
+    const Real* dy; // backward
+    Real *du, *dk;  // may be missing
+};
+template <class Real>
+using RunLowPass = void (*)(const View<Real>& plan, const LowPass<Real>& call, int threads);
 
 template <class Real, class Held>
 struct Entries {
@@ -129,6 +144,8 @@ struct Table {
     PairProduct pair_product; // emulated
     Resample<float> decimate32, interpolate32;
     Resample<double> decimate64, interpolate64;
+    RunLowPass<float> lowpass32, lowpass_back32;
+    RunLowPass<double> lowpass64, lowpass_back64;
 };
 
 extern const Table portable_table, avx2_table, avx512_table, neon_table;

@@ -1,44 +1,26 @@
 // The family's entries; each <isa>.cpp includes this and exports its table.
-#include "resample.inl"
+#include "lowpass.inl"
 
 namespace gossamer::fftconv {
 inline namespace GOSSAMER_ISA {
 
-template <class Real>
-struct Floats { // memory of one thread, handed out piece by piece
-    Real* next;
-    explicit Floats(std::byte* part) : next(reinterpret_cast<Real*>(part)) {}
-    Real* take(std::int64_t size) {
-        Real* taken = next;
-        next += round_up(size, 64 / static_cast<std::int64_t>(sizeof(Real)));
-        return taken;
-    }
-};
-
-template <class Real>
-std::int64_t bytes(std::int64_t reals) { return (reals + 1024) * static_cast<std::int64_t>(sizeof(Real)); }
-
-template <class Real>
-std::int64_t work_of(const View<Real>& plan, std::int64_t transforms) { // about, in scalar operations
-    return transforms * plan.points * 40;
-}
-
 template <class Real, class Held>
 void spectrum_of_group(const View<Real>& plan, const Held* k, Shape shape, const std::uint8_t* live,
-                       std::int64_t group, Real* work, Real* spectrum) {
+                       const Real* weights, std::int64_t group, Real* work, Real* spectrum) {
     const Groups<Real> cut(plan, shape);
     const std::int64_t first = group * cut.group;
     const int used = static_cast<int>(least(cut.group, shape.channels - first));
     Source<Held> from[2 * lanes<Real>];
     for (int i = 0; i < used; ++i) taps_source(plan, shape, k, first + i, from + 2 * i);
     if (plan.columns)
-        kernel_spectrum(plan, from, live, work, spectrum);
+        kernel_spectrum(plan, from, live, weights, work, spectrum);
     else
         kernel_spectrum(plan, from, used, work, spectrum);
 }
 
 template <class Real, class Held>
-void spectra(const View<Real>& plan, const Held* k, Shape shape, const std::uint8_t* live, Real* spectrum, int threads) {
+void spectra(const View<Real>& plan, const Held* k, Shape shape, const std::uint8_t* live, const Real* weights,
+             Real* spectrum, int threads) {
     const Groups<Real> cut(plan, shape);
     threads = worthwhile_threads(work_of(plan, shape.channels), threads);
     Scratch scratch(bytes<Real>(work_size(plan)), threads);
@@ -46,7 +28,7 @@ void spectra(const View<Real>& plan, const Held* k, Shape shape, const std::uint
         const FlushDenormals flush;
         Floats<Real> memory(scratch.part(thread));
         Real* work = memory.take(work_size(plan));
-        spectrum_of_group(plan, k, shape, live, group, work, spectrum + group * spectrum_size(plan));
+        spectrum_of_group(plan, k, shape, live, weights, group, work, spectrum + group * spectrum_size(plan));
     });
 }
 
@@ -86,7 +68,7 @@ void convolve(const View<Real>& plan, const Forward<Real, Held>& call, int threa
     const Real* ready = call.spectrum;
     if (shared) {
         Real* made = reinterpret_cast<Real*>(all.part(0));
-        spectra(plan, call.k, shape, call.live, made, threads);
+        spectra(plan, call.k, shape, call.live, static_cast<const Real*>(nullptr), made, threads);
         ready = made;
     }
     Scratch scratch(bytes<Real>(work_size(plan) + size), threads);
@@ -97,7 +79,7 @@ void convolve(const View<Real>& plan, const Forward<Real, Held>& call, int threa
         Floats<Real> memory(scratch.part(thread));
         Real *work = memory.take(work_size(plan)), *own = memory.take(size);
         const Real* spectrum = ready ? ready + group * size : own;
-        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, group, work, own);
+        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, static_cast<const Real*>(nullptr), group, work, own);
         for (std::int64_t i = cut.first_unit(chunk); i < cut.first_unit(chunk + 1); ++i)
             convolve_unit(plan, call, first, used, cut.unit(i, shape.batch), spectrum, work);
     });
@@ -189,7 +171,7 @@ void differentiate(const View<Real>& plan, const Backward<Real, Held>& call, int
     Scratch shared(partial ? bytes<Real>(size * cut.groups * (cut.chunks + 1)) : 1, 1);
     Real* made = reinterpret_cast<Real*>(shared.part(0));
     Real* sums = made + size * cut.groups;
-    if (partial && !call.spectrum) spectra(plan, call.k, shape, call.live, made, threads);
+    if (partial && !call.spectrum) spectra(plan, call.k, shape, call.live, static_cast<const Real*>(nullptr), made, threads);
     const Real* ready = call.spectrum ? call.spectrum : partial ? made : nullptr;
     const std::int64_t tasks = cut.groups * cut.chunks;
     Scratch skips(call.dskip ? 8 * tasks * cut.group : 1, 1);
@@ -201,7 +183,7 @@ void differentiate(const View<Real>& plan, const Backward<Real, Held>& call, int
         const int used = static_cast<int>(least(cut.group, shape.channels - first));
         Floats<Real> memory(scratch.part(thread));
         Real *a = memory.take(work), *b = memory.take(work), *own = memory.take(size), *total = memory.take(size);
-        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, group, a, own);
+        if (!ready) spectrum_of_group(plan, call.k, shape, call.live, static_cast<const Real*>(nullptr), group, a, own);
         Real* sum = !call.dk ? nullptr : partial ? sums + task * size : total;
         if (sum) std::memset(sum, 0, sizeof(Real) * static_cast<std::size_t>(size));
         if (call.dskip)
@@ -305,7 +287,11 @@ inline constexpr Table kernels{vector_bytes,
                                resample<float, false>,
                                resample<float, true>,
                                resample<double, false>,
-                               resample<double, true>};
+                               resample<double, true>,
+                               lowpass<float, false>,
+                               lowpass<float, true>,
+                               lowpass<double, false>,
+                               lowpass<double, true>};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::fftconv

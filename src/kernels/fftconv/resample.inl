@@ -67,7 +67,11 @@ void decimate_row(const Grids& grids, const Real* x, const Real* window, Real* w
     constexpr int W = lanes<Real>, at_once = 4;
     const std::int64_t reach = grids.reach, count = coarse_points(grids), before = 2 * reach;
     const std::int64_t stride = phase_stride<Real>(grids);
-    std::memset(work, 0, sizeof(Real) * static_cast<std::size_t>((Factor + 1) * stride));
+    for (int r = 0; r < Factor; ++r) {
+        Real* row = work + r * stride;
+        for (std::int64_t i = 0; i < before; ++i) row[i] = 0;
+        for (std::int64_t i = before + grids.length / Factor; i < stride; ++i) row[i] = 0;
+    }
     std::int64_t n = 0;
     for (; n + Factor * W <= grids.length; n += Factor * W) {
         typename V::type v[Factor];
@@ -88,13 +92,11 @@ void decimate_row(const Grids& grids, const Real* x, const Real* window, Real* w
             }
         for (int i = 0; i < at_once && m + i * W < stride; ++i) V::store(sums + m + i * W, sum[i]);
     }
-    std::memset(out, 0, sizeof(Real) * static_cast<std::size_t>(grids.coarse));
-    for (std::int64_t m = 0; m < count; ++m) {
-        const std::int64_t at = m - reach;
-        if (at < 0) out[at + grids.coarse] -= sums[m];
-        else if (at < grids.coarse) out[at] += sums[m];
-        else out[at - grids.coarse] -= sums[m];
-    }
+    const std::int64_t inside = least(count - reach, grids.coarse);
+    for (std::int64_t m = 0; m < inside; ++m) out[m] = sums[m + reach];
+    for (std::int64_t m = inside; m < grids.coarse; ++m) out[m] = 0;
+    for (std::int64_t m = 0; m < reach; ++m) out[m - reach + grids.coarse] -= sums[m];
+    for (std::int64_t m = inside; m < count - reach; ++m) out[m - grids.coarse] -= sums[m + reach];
 }
 
 // The transpose: y[n] = sum of window[n - m factor] x[m].
@@ -103,10 +105,11 @@ void interpolate_row(const Grids& grids, const Real* x, const Real* window, Real
     using V = simd<Real>;
     constexpr int W = lanes<Real>;
     const std::int64_t reach = grids.reach, count = coarse_points(grids), stride = phase_stride<Real>(grids);
-    for (std::int64_t m = 0; m < stride; ++m) { // from -reach on
-        const std::int64_t at = m - reach;
-        work[m] = m >= count ? Real(0) : at < 0 ? -x[at + grids.coarse] : at < grids.coarse ? x[at] : -x[at - grids.coarse];
-    }
+    const std::int64_t inside = least(count - reach, grids.coarse);
+    for (std::int64_t m = 0; m < reach; ++m) work[m] = -x[m - reach + grids.coarse]; // from -reach on
+    for (std::int64_t m = 0; m < inside; ++m) work[m + reach] = x[m];
+    for (std::int64_t m = inside; m < count - reach; ++m) work[m + reach] = -x[m - grids.coarse];
+    for (std::int64_t m = count; m < stride; ++m) work[m] = 0;
     for (std::int64_t n = 0; n < grids.length; n += Factor * W) {
         typename V::type v[Factor] = {};
         for (std::int64_t q = 0; q < 2 * reach; ++q) { // the window at r + (q - reach) factor meets place m - q + reach

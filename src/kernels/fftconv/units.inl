@@ -4,6 +4,25 @@
 namespace gossamer::fftconv {
 inline namespace GOSSAMER_ISA {
 
+template <class Real>
+struct Floats { // memory of one thread, handed out piece by piece
+    Real* next;
+    explicit Floats(std::byte* part) : next(reinterpret_cast<Real*>(part)) {}
+    Real* take(std::int64_t size) {
+        Real* taken = next;
+        next += round_up(size, 64 / static_cast<std::int64_t>(sizeof(Real)));
+        return taken;
+    }
+};
+
+template <class Real>
+std::int64_t bytes(std::int64_t reals) { return (reals + 1024) * static_cast<std::int64_t>(sizeof(Real)); }
+
+template <class Real>
+std::int64_t work_of(const View<Real>& plan, std::int64_t transforms) { // about, in scalar operations
+    return transforms * plan.points * 40;
+}
+
 struct Unit {
     std::int64_t first, second; // rows of the batch; second is -1 where there is none
     std::int64_t window = 0;

@@ -73,7 +73,7 @@ void one_fftconv(const std::string& label, std::vector<int> radices, bool column
         const auto view = plan.view(pairs ? table.pair_product : nullptr);
         const fftconv::Shape shape{batch, channels, length, taps, 0, step};
         std::vector<Real> spectra(size(2 * points * group * groups)), out;
-        (table.*Spectra)(view, k.data(), {1, channels, taps, taps}, live, spectra.data(), threads);
+        (table.*Spectra)(view, k.data(), {1, channels, taps, taps}, live, nullptr, spectra.data(), threads);
         const auto gate = [&](const auto& x) { return windows ? nullptr : x.data(); };
         std::vector<Held> y(size(all)), du(size(all)), dbefore(size(all)), dafter(size(all));
         std::vector<Real> dk(size(channels * taps));

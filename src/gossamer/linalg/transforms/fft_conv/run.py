@@ -28,13 +28,18 @@ def chain_of(plan: FFTConvPlan) -> kernels.Chain:
 
 
 def spectra_of(
-    plan: FFTConvPlan, k: np.ndarray, threads: int | None = None, *, live: np.ndarray | None = None
+    plan: FFTConvPlan,
+    k: np.ndarray,
+    threads: int | None = None,
+    *,
+    live: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Spectra of filters (channels, taps) as the plan's engine stores them; of ``live`` tiles alone where given."""
+    """Spectra of filters (channels, taps) as the engine stores them; of ``live`` tiles alone, weighted, where given."""
     k = _fitting(plan, k)
     if plan.engine == "fft":
         return scipy.fft.rfft(k, plan.size, workers=get_threads(threads))
-    return kernels.spectra_of(chain_of(plan), k, threads, live=live)
+    return kernels.spectra_of(chain_of(plan), k, threads, live=live, weights=weights)
 
 
 def forward(
@@ -49,7 +54,8 @@ def forward(
 ) -> np.ndarray:
     """``post * ((pre * u) conv k) + skip * u``; ``gates`` are pre, post, skip; bfloat16 comes as raw uint16."""
     pre, post, skip = gates
-    k = _reaching(plan, k, u.shape[2])
+    if live is None:  # a filter that lacks part of its spectrum wraps around
+        k = _reaching(plan, k, u.shape[2])
     if plan.engine == "fft":
         x = widen(u)
         pre, post, skip = (None if a is None else widen(a) for a in gates)
@@ -62,7 +68,7 @@ def forward(
     chain = chain_of(plan)
     raw = u.dtype == np.uint16
     if spectra is None and raw:
-        spectra = spectra_of(plan, k, threads)
+        spectra = spectra_of(plan, k, threads, live=live)
     return kernels.convolve(
         chain, u, None if spectra is not None else _fitting(plan, k), taps=k.shape[1], spectra=spectra,
         before=pre, after=post, skip=skip, live=live, threads=threads,
@@ -93,7 +99,7 @@ def backward(
         grads = _backward_by_fft(plan, dy, u, k, gates, needs, spectra, get_threads(threads))
     else:
         if spectra is None and u.dtype == np.uint16:
-            spectra = spectra_of(plan, k, threads)
+            spectra = spectra_of(plan, k, threads, live=live)
         fitting = _fitting(plan, k)
         grads = kernels.differentiate(
             chain_of(plan), dy, u, None if spectra is not None else fitting, taps=fitting.shape[1],

@@ -43,13 +43,11 @@ class SpectrumPart:
         inside = tiles.transpose(0, 2, 1)[:, :, None, :]
         self.inside = None if plain else np.ascontiguousarray(inside, dtype=plan.sums)
 
-    def spectra(self, k: torch.Tensor) -> np.ndarray:
-        """Of filters, weighted."""
-        spectra = spectra_of(self.plan, to_numpy(k), live=self.live)
-        if self.inside is not None:
-            tiles, width = self.inside.shape[:2]
-            spectra.reshape(len(k), tiles, width, 2, width)[...] *= self.inside
-        return spectra
+    def spectra(self, k: torch.Tensor) -> np.ndarray | None:
+        """Of filters, weighted; None where kernels may take them as they go, as whole tiles are all there is."""
+        if self.inside is None:
+            return None
+        return spectra_of(self.plan, to_numpy(k), live=self.live, weights=self.inside.reshape(-1))
 
     def project(self, k: torch.Tensor) -> torch.Tensor:
         """Filters (H, N), of whose spectra dead tiles are zero, with weighted spectra."""
