@@ -3,5 +3,10 @@
 from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
-    __name__, attributes={"queries": ["query_map"], "sparse_product": ["spgemm"]}
+    __name__,
+    attributes={
+        "queries": ["query_map"],
+        "sketches": ["sketch_rows", "sketched_lstsq"],
+        "sparse_product": ["spgemm"],
+    },
 )

@@ -47,5 +47,9 @@ __getattr__, __dir__, __all__ = attach(
         "transport.sinkhorn": ["sinkhorn"],
         "transport.sinkhorn_newton_sparse": ["sinkhorn_newton_sparse", "sns"],
         "transport.wasserstein": ["WassersteinResult", "wasserstein_grid"],
+        "sketch.hard_instances": ["linf_hard_instance"],
+        "sketch.leverage": ["leverage_scores"],
+        "sketch.lstsq": ["SketchedResult", "linf_sketch_size", "sketched_lstsq"],
+        "sketch.oce": ["OCEReport", "oce_check"],
     },
 )

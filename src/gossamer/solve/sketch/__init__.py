@@ -1,0 +1,1 @@
+"""Tall problems made small by random sketches and weighted samples of rows."""
