@@ -2,4 +2,12 @@
 
 from gossamer._core.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, attributes={"select.sparse_walsh": ["SparseWalshRegressor"]})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "descent.label_propagation": ["BCDLabelPropagation"],
+        "descent.lasso": ["BCDLasso"],
+        "descent.logistic_regression": ["BCDLogisticRegression"],
+        "select.sparse_walsh": ["SparseWalshRegressor"],
+    },
+)

@@ -1,0 +1,1 @@
+"""Linear models and labels on graphs, fitted by block coordinate descent."""
