@@ -10,7 +10,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from gossamer._core.errors import ArgumentError
 from gossamer.learn import BCDLabelPropagation, BCDLasso, BCDLogisticRegression
 
-
 UNKNOWN = {"check_classifiers_classes": "takes -1, no label, for a class; skips LabelPropagation by its name"}
 
 

@@ -62,8 +62,8 @@ class BCDLabelPropagation(ClassifierMixin, BaseEstimator):
     -----
     -1 in y is "no label", as in :class:`sklearn.semi_supervised.LabelPropagation`. Samples that the graph joins with no
     label get the shares of the classes among labels, with a warning. New samples get the mean of their neighbours.
-    Passes scikit-learn's ``check_estimator`` but for ``check_classifiers_classes``, which takes -1 for a class and leaves
-    scikit-learn's own estimators of this kind out by their names.
+    Passes scikit-learn's ``check_estimator`` but for ``check_classifiers_classes``, which takes -1 for a class and
+    leaves scikit-learn's own estimators of this kind out by their names.
 
     References
     ----------
@@ -145,7 +145,11 @@ class BCDLabelPropagation(ClassifierMixin, BaseEstimator):
         for c in sides:
             problem = LabelPropagation(W, np.where(known, 2 * F[:, c] - 1, 0.0))
             result = block_coordinate_descent(
-                problem, select=self.select, maxiter=self.max_iter, tol=self.tol, random_state=self.random_state
+                problem,
+                select=self.select,
+                maxiter=self.max_iter,
+                tol=self.tol,
+                random_state=self.random_state,
             )
             self.results_.append(result)
             F[:, c] = (problem.complete(result.x) + 1) / 2

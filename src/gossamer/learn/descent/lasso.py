@@ -107,9 +107,7 @@ class BCDLasso(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> BCDLasso:
         """Fit to X (m, n_features), dense or sparse, and y (m,)."""
         alpha = check_float("alpha", self.alpha, low=0)
-        X, y = validate_data(
-            self, X, y, accept_sparse="csc", dtype=(np.float64, np.float32), y_numeric=True
-        )
+        X, y = validate_data(self, X, y, accept_sparse="csc", dtype=(np.float64, np.float32), y_numeric=True)
         m, n = X.shape
         y = np.asarray(y, np.float64)
         lam = np.full(n, alpha * m)

@@ -78,7 +78,7 @@ class BCDLogisticRegression(ClassifierMixin, BaseEstimator):
     >>> import numpy as np
     >>> from gossamer.learn import BCDLogisticRegression
     >>> X = np.random.default_rng(0).normal(size=(200, 5))
-    >>> model = BCDLogisticRegression(penalty="l1", C=0.2).fit(X, X[:, 2] > 0)
+    >>> model = BCDLogisticRegression(penalty="l1", C=0.1).fit(X, X[:, 2] > 0)
     >>> np.flatnonzero(model.coef_[0]).tolist()
     [2]
     """

@@ -15,6 +15,8 @@ from gossamer._kernels.descent import Lines
 
 CACHE_BYTES = 128 << 20
 """Most memory that products between dense columns may take."""
+PIECE = 1 << 22
+"""Entries of a sparse matrix that are looked at together."""
 
 
 def columns_of(A: Any) -> DenseColumns | SparseColumns:
@@ -192,7 +194,12 @@ class SparseColumns:
         return hit if 2 * int((start[hit + 1] - start[hit]).sum()) < self.nnz else None
 
     def _sums(self, function: Any) -> np.ndarray:
-        totals = np.concatenate([[0.0], np.cumsum(function(self.A.data.astype(np.float64)))])
-        sums = np.diff(totals[self.A.indptr])
-        sums[np.diff(self.A.indptr) == 0] = 0.0
+        """Sums over each column, a few million entries at a time."""
+        start, data = self.A.indptr, self.A.data
+        cuts = np.unique(np.searchsorted(start, np.arange(0, self.nnz, PIECE)))
+        sums = np.zeros(self.shape[1])
+        for first, last in zip(cuts, [*cuts[1:], self.shape[1]]):
+            part = function(data[start[first] : start[last]].astype(np.float64))
+            column = np.repeat(np.arange(last - first), np.diff(start[first : last + 1]))
+            sums[first:last] = np.bincount(column, part, minlength=last - first)
         return sums

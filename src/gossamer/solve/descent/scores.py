@@ -9,7 +9,7 @@ import numpy as np
 from gossamer.solve.descent.blocks import FixedBlocks
 from gossamer.solve.descent.problems.problem import BCDProblem, State
 
-SAMPLE = 64
+SAMPLE = 16
 """Coordinates by which the two diagonal bounds are compared where all row sums would cost too much."""
 
 
@@ -57,7 +57,7 @@ def diagonal_bound(problem: BCDProblem, diag: str, blocks: FixedBlocks | None, s
     """``D`` (n,) with ``H_b <= diag(D_b)`` for every block that may be chosen.
 
     ``"lipschitz"``: ``|b| L_i``. ``"rowsum"``: ``sum_j |H_ij|`` over the block, over all j where blocks vary.
-    ``"auto"``: whichever has the smaller sum, block by block; where blocks vary it is decided by 64 coordinates spread
+    ``"auto"``: whichever has the smaller sum, block by block; where blocks vary it is decided by 16 coordinates spread
     evenly, for row sums over all columns are dear.
     """
     if blocks is None:
