@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from records import CLAIM_HEADER, ROOT, claim_rows, notes, provenance, record, systems
 from sphinx.application import Sphinx
@@ -38,18 +39,28 @@ class SystemsTable(_Markdown):
 
 
 class Benchmark(_Markdown):
-    """The claims of one benchmark: paper, ours, peer, target, reached or not; and how each was measured."""
+    """The claims of one benchmark: paper, ours, peer, target, reached or not; and how each was measured.
+
+    With ``:only:``, the claims whose names begin so (beginnings are parted by ``|``), and nothing but the table.
+    """
 
     required_arguments = 1
+    option_spec = {"only": directives.unchanged_required}  # noqa: RUF012 - docutils wants a dictionary
 
     def run(self) -> list[nodes.Node]:
-        slug = self.arguments[0]
+        slug, only = self.arguments[0], self.options.get("only")
         self.env.note_dependency(str(ROOT / "benchmarks/results" / f"{slug}.json"))
         measured = record(slug)
         if measured is None:
             return self.render(
                 [f"Not measured on this checkout: `python -m benchmarks.{slug.replace('-', '_')}`."]
             )
+        if only is not None:
+            begins = tuple(part.strip() for part in only.split("|"))
+            chosen = [claim for claim in measured["claims"] if claim["name"].startswith(begins)]
+            if not chosen:
+                raise self.error(f"no claim of {slug} begins with {only!r}")
+            return self.render(table(CLAIM_HEADER, claim_rows({"claims": chosen})))
         lines = [*table(CLAIM_HEADER, claim_rows(measured)), "", provenance(measured), ""]
         lines += [f"- **{name}**: {text}" for name, text in notes(measured)]
         return self.render(lines)

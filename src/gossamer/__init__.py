@@ -6,6 +6,19 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["linalg", "solve", "nn", "sparsify", "compress", "engine", "datasets", "plots", "testing"],
-    attributes={"_kernels.dispatch": ["show_kernels"]},
+    submodules=[
+        "linalg",
+        "solve",
+        "nn",
+        "learn",
+        "sparsify",
+        "compress",
+        "engine",
+        "science",
+        "distributed",
+        "datasets",
+        "plots",
+        "testing",
+    ],
+    attributes={"_core.threads": ["get_threads", "set_threads"], "_kernels.dispatch": ["show_kernels"]},
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import gossamer
 from gossamer._core import threads
 from gossamer._core.arrays import is_torch, like, nbytes, to_numpy, to_torch
 from gossamer._core.errors import ArgumentError, MissingDependencyError
@@ -117,10 +118,10 @@ def test_threads_argument_beats_setting_beats_environment(monkeypatch):
     assert threads.get_threads() == threads.available_cores() >= 1
     monkeypatch.setenv("GOSSAMER_THREADS", "3")
     assert threads.get_threads() == 3
-    threads.set_threads(2)
+    gossamer.set_threads(2)
     assert threads.get_threads() == 2
     assert threads.get_threads(5) == 5
-    threads.set_threads(None)
+    gossamer.set_threads(None)
     assert threads.get_threads() == 3
 
 

@@ -17,7 +17,18 @@ def available_cores() -> int:
 
 
 def get_threads(threads: int | None = None) -> int:
-    """Resolve ``threads``: the argument, else :func:`set_threads`, else ``GOSSAMER_THREADS``, else all cores."""
+    """How many threads a call uses: the argument, else :func:`set_threads`, else ``GOSSAMER_THREADS``, else all cores.
+
+    Parameters
+    ----------
+    threads : int, optional
+        What the call was told.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     if threads is not None:
         return check_int("threads", threads, low=1)
     if _threads is not None:
@@ -33,6 +44,17 @@ def get_threads(threads: int | None = None) -> int:
 
 
 def set_threads(threads: int | None) -> None:
-    """Set the process-wide number of threads; None goes back to the default."""
+    """Set how many threads gossamer's kernels use in this process, where a call does not say it.
+
+    Parameters
+    ----------
+    threads : int or None
+        At least 1; None goes back to ``GOSSAMER_THREADS``, or to all cores. Other libraries' threads are not touched.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a positive integer.
+    """
     global _threads
     _threads = None if threads is None else check_int("threads", threads, low=1)
