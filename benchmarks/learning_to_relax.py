@@ -6,6 +6,7 @@ Counts do not depend on the machine. Times: one thread, sparse matrices, everyth
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ def _shifted(variance: str, seeds: int = 5, count: int = 5000) -> tuple[dict[str
     grid = runs["grid"].mean(axis=1)
     figures["fixed"] = grid.min(axis=1).mean()
     figures["fixed late"] = runs["grid"][:, quarter:].mean(axis=1).min(axis=1).mean()
+    figures["best of grid late"] = runs["grid"][:, quarter:].min(axis=2).mean()
     figures["optimal"], figures["optimal late"] = runs["optimal"].mean(), runs["optimal"][:, quarter:].mean()
     note = (
         f"{seeds} seeds of {count} systems; the comparison on every fourth system. Also: Young's omega of each system "
         f"{runs['young'].mean():.1f}, epsilon-greedy {figures['greedy']:.1f}, uniform draws {figures['uniform']:.1f}, "
-        f"omega = 1 {runs['grid'][:, :, 0].mean():.1f}"
+        f"omega = 1 {runs['grid'][:, :, 0].mean():.1f}; the best of the grid for each system, second half, "
+        f"{figures['best of grid late']:.1f}"
     )
     return figures, note
 
@@ -53,9 +56,13 @@ def iid_high(full: bool) -> Iterator[Claim]:
     yield Claim("Tsallis-INF, high variance, second half", "<= 1.15x", f["tsallis late"], unit, f["fixed late"],
                 "best fixed omega of the grid", paper=PAPER_IID, note=note)  # fmt: skip
     yield Claim("ChebCB, high variance, second half", "<= 1.12x", f["chebcb late"], unit, f["optimal late"],
-                "instance-optimal omega, golden section", paper=PAPER_IID, note=note)  # fmt: skip
+                "instance-optimal omega, golden section", paper=PAPER_IID,
+                note=note + ". The grid alone takes up most of the margin")  # fmt: skip
     yield Claim("ChebCB, high variance, all systems", "<= 0.70x", f["chebcb"], unit, f["fixed"],
                 "best fixed omega of the grid", paper=PAPER_IID, note=note)  # fmt: skip
+    yield Claim("ChebCB, high variance, second half, against the grid", "<= 1.12x", f["chebcb late"], unit,
+                f["best of grid late"], "best omega of the grid for each system",
+                note="what no learner on this grid can beat; golden section is not bound to it")  # fmt: skip
 
 
 def iid_low(full: bool) -> Iterator[Claim]:
@@ -73,22 +80,30 @@ def heat_counts(full: bool) -> Iterator[Claim]:
     """SSOR-PCG in the heat equation at nx = 100, 5000 steps."""
     from gossamer.solve import OmegaGrid, best_fixed
 
-    nx, steps = 100, 5000
+    nx, steps, seeds = 100, 5000, range(3)
     omegas = OmegaGrid().values.tolist()
-    grid = heat_grid(nx, steps, omegas, golden=True)
-    omega, fixed = best_fixed(grid[:, :-1])
-    chebcb = np.array([heat_learner(nx, steps, "chebcb", seed).mean() for seed in range(3)])
-    tsallis = np.array([heat_learner(nx, steps, "tsallis", seed).mean() for seed in range(3)])
-    bins = np.mean([heat_learner(nx, steps, "tsallis-cb", seed).mean() for seed in range(3)])
+    with ProcessPoolExecutor(2) as pool:
+        parts = [pool.submit(heat_grid, nx, steps, omegas[k::4]) for k in range(4)]
+        golden = pool.submit(heat_grid, nx, steps, [1.75], golden=True)
+        learned = {
+            name: [pool.submit(heat_learner, nx, steps, name, seed) for seed in seeds]
+            for name in ("chebcb", "tsallis", "tsallis-cb")
+        }
+        grid = np.empty((steps, len(omegas)))
+        for k, part in enumerate(parts):
+            grid[:, k::4] = part.result()
+        optimal = golden.result()[:, -1].mean()
+        chebcb, tsallis, bins = (np.array([run.result().mean() for run in runs]) for runs in learned.values())
+    omega, fixed = best_fixed(grid)
     note = (
         f"5000 steps, 3 seeds: ChebCB from {chebcb.min():.2f} to {chebcb.max():.2f}; Tsallis-INF in 6 bins "
-        f"{bins:.2f}; instance-optimal on the grid {grid[:, :-1].min(axis=1).mean():.2f}; best fixed omega {omega:.2f}"
+        f"{bins.mean():.2f}; instance-optimal on the grid {grid.min(axis=1).mean():.2f}; best fixed omega {omega:.2f}"
     )
     unit = "iterations a step"
     for target, peer, name in (
         ("<= 0.58x", grid[:, 0].mean(), "omega = 1"),
         ("<= 1.0x", fixed, "best fixed omega of the grid"),
-        ("<= 1.2x", grid[:, -1].mean(), "instance-optimal omega, golden section"),
+        ("<= 1.2x", optimal, "instance-optimal omega, golden section"),
     ):
         yield Claim(f"ChebCB in the heat equation, nx=100, against {name}", target, float(chebcb.mean()), unit,
                     float(peer), name, paper=PAPER_HEAT, note=note)  # fmt: skip
@@ -115,12 +130,14 @@ def heat_time(full: bool) -> Iterator[Claim]:
 
     from gossamer.solve import ChebCB, RelaxationTuner, ssor_pcg
 
-    learner = Timed(ChebCB(bounds=DIFFUSION, random_state=0))
-    tuner = RelaxationTuner("ssor_pcg", learner, threads=1)
+    def learned(learner: Any) -> Any:
+        tuner = RelaxationTuner("ssor_pcg", learner, threads=1)
 
-    def ours(A: Any, b: np.ndarray, u: np.ndarray, c: float) -> tuple[np.ndarray, int]:
-        result = tuner.solve(A, b, x0=u, context=c)
-        return result.x, result.nit
+        def solver(A: Any, b: np.ndarray, u: np.ndarray, c: float) -> tuple[np.ndarray, int]:
+            result = tuner.solve(A, b, x0=u, context=c)
+            return result.x, result.nit
+
+        return solver
 
     def fixed(omega: float | None) -> Any:
         def solver(A: Any, b: np.ndarray, u: np.ndarray, c: float) -> tuple[np.ndarray, int]:

@@ -219,6 +219,54 @@ def tsallis_law(losses: np.ndarray, eta: float) -> np.ndarray:
     return p
 
 
+def draw(p: np.ndarray, u: float) -> int:
+    """The index that the number ``u`` in [0, 1) draws from the law ``p`` (d,), d at least 1."""
+    return _native.relax.draw(ready(p, np.float64), float(u))
+
+
+class Regressions:
+    """What ChebCB keeps: for d parameters, their costs regressed on m Chebyshev polynomials of a context in [-1, 1].
+
+    Attributes
+    ----------
+    theta : ndarray, shape (d, m)
+        Coefficients, in iterations; over ``scale`` they are those of the scaled costs.
+    bound : ndarray, shape (m,)
+        Largest magnitudes of the coefficients.
+    """
+
+    def __init__(self, d: int, m: int) -> None:
+        self.theta, self.bound = np.zeros((d, m)), np.zeros(m)
+        self._gram, self._moment, self._square = np.zeros((d, m, m)), np.zeros((d, m)), np.zeros(d)
+        self._held, self._kept = np.zeros(d, np.uint8), np.zeros(_native.relax.kept)
+        self._kept[2:4] = np.inf, 1.0  # the least cost so far, and the scale
+
+    @property
+    def scale(self) -> float:
+        """What costs are divided by."""
+        return float(self._kept[3])
+
+    @property
+    def eta(self) -> float:
+        """Sharpness of the law."""
+        return float(self._kept[4])
+
+    def law(self, x: float) -> tuple[np.ndarray, np.ndarray]:
+        """The law of the choice at ``x``, and the scaled predictions."""
+        p, scores = np.empty((2, len(self.theta)))
+        _native.relax.chebcb_law(*self._parts(), x, p, scores)
+        return p, scores
+
+    def learn(self, x: float, index: int, cost: float, score: float) -> None:
+        """Take in what parameter ``index`` cost at ``x``, where ``score`` was predicted."""
+        if not 0 <= index < len(self.theta):
+            raise ArgumentError(f"index={index}: expected 0..{len(self.theta) - 1}")
+        _native.relax.chebcb_learn(*self._parts(), x, index, cost, score)
+
+    def _parts(self) -> tuple[np.ndarray, ...]:
+        return self.theta, self._gram, self._moment, self._square, self.bound, self._held, self._kept
+
+
 def least_squares(gram: np.ndarray, moment: np.ndarray, bound: np.ndarray, x: np.ndarray) -> bool:
     """Minimise ``x.gram.x / 2 - moment.x`` over ``abs(x) <= bound``, in place from a feasible x; whether bounds hold.
 

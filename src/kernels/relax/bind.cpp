@@ -26,6 +26,12 @@ Grid grid(std::int64_t nx, std::int64_t ny, std::int64_t nz, double diagonal, do
     return {nx, ny, nz, diagonal, {x, y, z}, checkerboard};
 }
 
+Regression regression(Array<double, 2>& theta, Array<double, 3>& gram, Array<double, 2>& moment, Out& square, Out& bound,
+                      Array<std::uint8_t, 1>& held, Out& kept) {
+    return {static_cast<std::int64_t>(theta.shape(0)), static_cast<std::int64_t>(theta.shape(1)), theta.data(),
+            gram.data(), moment.data(), square.data(), bound.data(), held.data(), kept.data()};
+}
+
 nb::object as_tuple(const Outcome& outcome) {
     return nb::make_tuple(outcome.steps, static_cast<int>(outcome.end), outcome.curvature);
 }
@@ -109,6 +115,27 @@ void bind(nb::module_& m) {
     define_checks<&Table::checks64, std::int64_t>(m, "int64");
     m.def("tsallis_law", [](In k, double eta, Out p) {
         GOSSAMER_SELECT(relax).learning.tsallis_law(k.data(), eta, static_cast<std::int64_t>(k.shape(0)), p.data());
+    });
+    m.attr("kept") = static_cast<int>(Regression::size);
+    m.def("chebcb_law", [](Array<double, 2> theta, Array<double, 3> gram, Array<double, 2> moment, Out square, Out bound,
+                           Array<std::uint8_t, 1> held, Out kept, double x, Out p, Out scores) {
+        GOSSAMER_SELECT(relax).learning.chebcb_law(regression(theta, gram, moment, square, bound, held, kept), x,
+                                                   p.data(), scores.data());
+    });
+    m.def("chebcb_learn", [](Array<double, 2> theta, Array<double, 3> gram, Array<double, 2> moment, Out square,
+                             Out bound, Array<std::uint8_t, 1> held, Out kept, double x, std::int64_t index, double cost,
+                             double score) {
+        GOSSAMER_SELECT(relax).learning.chebcb_learn(regression(theta, gram, moment, square, bound, held, kept), x,
+                                                     index, cost, score);
+    });
+    m.def("draw", [](In p, double u) { // the first i for which the sum of p up to i is more than u times that of all
+        double total = 0, climb = 0;
+        const auto count = static_cast<std::int64_t>(p.shape(0));
+        for (std::int64_t i = 0; i < count; ++i) total += p.data()[i];
+        std::int64_t i = 0;
+        for (; i + 1 < count; ++i)
+            if ((climb += p.data()[i]) > u * total) break;
+        return i;
     });
     m.def("least_squares", [](Array<const double, 2> gram, In y, In bound, Out x) {
         const auto size = static_cast<std::int64_t>(x.shape(0));

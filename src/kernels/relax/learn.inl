@@ -138,5 +138,78 @@ inline bool least_squares(const double* gram, const double* moment, const double
     return held;
 }
 
+inline void chebyshev(double x, std::int64_t m, double* phi) {
+    for (std::int64_t j = 0; j < m; ++j) phi[j] = j == 0 ? 1 : j == 1 ? x : 2 * x * phi[j - 1] - phi[j - 2];
+}
+
+// Inverse-gap weighting: p_i = 1 / (d + eta (y_i - y_best)), the rest for the best
+inline void chebcb_law(const Regression& a, double x, double* p, double* scores) {
+    const Scratch memory(a.m * static_cast<std::int64_t>(sizeof(double)), 1);
+    double* phi = reinterpret_cast<double*>(memory.part(0));
+    chebyshev(x, a.m, phi);
+    std::int64_t best = 0;
+    for (std::int64_t i = 0; i < a.d; ++i) {
+        scores[i] = 0;
+        for (std::int64_t j = 0; j < a.m; ++j) scores[i] += a.theta[i * a.m + j] * phi[j];
+        scores[i] /= a.kept[Regression::scale];
+        if (scores[i] < scores[best]) best = i;
+    }
+    double others = 0;
+    for (std::int64_t i = 0; i < a.d; ++i) {
+        p[i] = 1 / (static_cast<double>(a.d) + a.kept[Regression::eta] * (scores[i] - scores[best]));
+        if (i != best) others += p[i];
+    }
+    p[best] = 1 - others;
+}
+
+inline void chebcb_learn(const Regression& a, double x, std::int64_t index, double cost, double score) {
+    using R = Regression;
+    const Scratch memory(a.m * static_cast<std::int64_t>(sizeof(double)), 1);
+    double *phi = reinterpret_cast<double*>(memory.part(0)), *kept = a.kept;
+    const std::int64_t m = a.m;
+    chebyshev(x, m, phi);
+    double *gram = a.gram + index * m * m, *moment = a.moment + index * m, *theta = a.theta + index * m;
+    for (std::int64_t i = 0; i < m; ++i) {
+        for (std::int64_t j = 0; j < m; ++j) gram[i * m + j] += phi[i] * phi[j];
+        moment[i] += (cost - 1) * phi[i];
+    }
+    a.square[index] += (cost - 1) * (cost - 1);
+    kept[R::count] += 1;
+    kept[R::predicted] += score * score;
+    kept[R::product] += score * cost;
+    kept[R::costs] += cost * cost;
+
+    const auto fit = [&](std::int64_t arm) {
+        a.held[arm] = least_squares(a.gram + arm * m * m, a.moment + arm * m, a.bound, m, a.theta + arm * m);
+    };
+    if (cost > kept[R::most] || cost < kept[R::least]) {
+        kept[R::most] = most(cost, kept[R::most]);
+        kept[R::least] = least(cost, kept[R::least]);
+        const double spread = kept[R::most] - kept[R::least]; // (b - a) Lip
+        a.bound[0] = kept[R::most];
+        for (std::int64_t j = 1; j < m; ++j) a.bound[j] = 2 * spread / static_cast<double>(j);
+        kept[R::scale] = 2 * kept[R::most] + 4 * spread * (1 + __builtin_log(static_cast<double>(m))); // K N
+        for (std::int64_t arm = 0; arm < a.d; ++arm)
+            if (a.held[arm] && arm != index) fit(arm); // the bounds have become wider
+    }
+    fit(index);
+
+    const double scale = kept[R::scale], t = kept[R::count], order = static_cast<double>(m);
+    double regret = kept[R::predicted] - 2 * kept[R::product] / scale + kept[R::costs] / (scale * scale);
+    if (a.held[index]) {
+        double misfit = a.square[index];
+        for (std::int64_t i = 0; i < m; ++i) {
+            double along = -2 * moment[i];
+            for (std::int64_t j = 0; j < m; ++j) along += gram[i * m + j] * theta[j];
+            misfit += theta[i] * along;
+        }
+        regret -= most(misfit, 0.0) / (scale * scale);
+    }
+    constexpr double pi = 3.14159265358979323846;
+    const double alpha = (pi + 2 / pi * __builtin_log(2 * order + 1)) / (2 * (order + 1)) *
+                         ((kept[R::most] - kept[R::least]) / scale);
+    kept[R::eta] = 2 * t * __builtin_sqrt(static_cast<double>(a.d) * t / (most(regret, 1e-12) + 2 * alpha * alpha * t));
+}
+
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::relax

@@ -63,9 +63,23 @@ struct Checks {
     void (*colour)(const Csr<Index>&, Index* colours);
 };
 
+// Regressions of the costs of d parameters on m Chebyshev polynomials of a context, and what ChebCB keeps besides.
+struct Regression { // a view
+    std::int64_t d, m;
+    double *theta, *gram, *moment, *square; // (d, m) in iterations, (d, m, m), (d, m), (d)
+    double* bound;                          // of theta, (m)
+    std::uint8_t* held;                     // whether bounds hold a regression, (d)
+    double* kept;                           // by the names below
+    enum { count, most, least, scale, eta, predicted, product, costs, size };
+};
+
 struct Learning {
     // the law p of Tsallis-INF over d parameters with weighted losses k, the least of which is 0
     void (*tsallis_law)(const double* k, double eta, std::int64_t d, double* p);
+    // the law of the choice at a context x in [-1, 1], and the scaled predictions
+    void (*chebcb_law)(const Regression&, double x, double* p, double* scores);
+    // take in the cost of a parameter at x, for which `score` was predicted when it was chosen
+    void (*chebcb_learn)(const Regression&, double x, std::int64_t index, double cost, double score);
     // min x.Gx / 2 - y.x over |x| <= bound from a feasible x; whether bounds hold
     bool (*least_squares)(const double* gram, const double* y, const double* bound, std::int64_t m, double* x);
 };

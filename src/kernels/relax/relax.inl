@@ -238,7 +238,7 @@ inline constexpr Table kernels{entries<Csr<std::int32_t>>,
                                entries<Grid>,
                                {prepare<std::int32_t>, asymmetry<std::int32_t>, colour<std::int32_t>},
                                {prepare<std::int64_t>, asymmetry<std::int64_t>, colour<std::int64_t>},
-                               {tsallis_law, least_squares}};
+                               {tsallis_law, chebcb_law, chebcb_learn, least_squares}};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::relax

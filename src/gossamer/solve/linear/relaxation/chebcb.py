@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,6 @@ class ChebCB(ContextualLearner):
         Take contexts outside for the nearest bound, instead of refusing them.
     random_state : int or Generator, optional
         Source of the draws.
-
-    Attributes
-    ----------
-    eta : float
-        :math:`\eta_t`; 0 before the first cost.
 
     Raises
     ------
@@ -80,82 +74,38 @@ class ChebCB(ContextualLearner):
         random_state: RandomState = None,
     ) -> None:
         super().__init__(grid, bounds, clip, random_state)
-        d, m = len(self.grid), check_int("degree", degree, low=0) + 1
-        self.degree, self.eta = m - 1, 0.0
-        # Coefficients are kept in iterations; divided by the scale they are those of the paper.
-        self._theta = np.zeros((d, m))
-        self._gram, self._moment, self._square = np.zeros((d, m, m)), np.zeros((d, m)), np.zeros(d)
-        self._bound, self._held = np.zeros(m), np.zeros(d, bool)
-        self._count, self._most, self._least, self._scale = 0, 0.0, math.inf, 1.0
-        self._predicted = [0.0, 0.0, 0.0]  # sums of prediction^2, prediction * cost, cost^2
+        self.degree = check_int("degree", degree, low=0)
+        self._costs = relax.Regressions(len(self.grid), self.degree + 1)
+
+    @property
+    def eta(self) -> float:
+        """Sharpness of the law; 0 before the first cost."""
+        return self._costs.eta
 
     def predict(self, context: float) -> np.ndarray:
         """Iterations that each parameter is expected to take at a context, shape (d,)."""
         with self._lock:
-            return 1 + self._theta @ self._features(self._place(context))
+            return 1 + self._costs.scale * self._scores(self._place(context))
 
     @property
     def coefficients(self) -> np.ndarray:
         """Coefficients of the scaled costs, shape (d, degree + 1)."""
-        return self._theta / self._scale
+        return self._costs.theta / self._costs.scale
 
     @property
     def coefficient_bounds(self) -> np.ndarray:
         """Largest magnitude that each of the :attr:`coefficients` may have, shape (degree + 1,)."""
-        return self._bound / self._scale
-
-    def _features(self, place: float | None) -> np.ndarray:
-        low, high = self.bounds
-        x = 2 * (place - low) / (high - low) - 1  # type: ignore[operator]
-        values = [1.0, x]
-        for _ in range(self.degree - 1):
-            values.append(2 * x * values[-1] - values[-2])
-        return np.array(values[: self.degree + 1])
-
-    def _scores(self, place: float | None) -> np.ndarray:
-        return self._theta @ self._features(place)
+        return self._costs.bound / self._costs.scale
 
     def _law(self, place: float | None) -> tuple[np.ndarray, np.ndarray]:
-        scores = self._scores(place) / self._scale
-        best = int(scores.argmin())
-        p = 1 / (len(scores) + self.eta * (scores - scores[best]))
-        p[best] = 0
-        p[best] = 1 - p.sum()
-        return p, scores
+        return self._costs.law(self._centred(place))
 
     def _learn(self, index: int, cost: float, place: float | None, remembered: float) -> None:
-        d, m = self._theta.shape
-        phi, target = self._features(place), cost - 1
-        self._gram[index] += phi[:, None] * phi
-        self._moment[index] += target * phi
-        self._square[index] += target * target
-        for k, term in enumerate((remembered * remembered, remembered * cost, cost * cost)):
-            self._predicted[k] += term
-        self._count += 1
-        if cost > self._most or cost < self._least:
-            self._most, self._least = max(self._most, cost), min(self._least, cost)
-            spread = self._most - self._least  # (b - a) Lip
-            self._bound = np.concatenate([[self._most], 2 * spread / np.arange(1, m)])
-            self._scale = 2 * self._most + 4 * spread * (1 + math.log(m))  # K N
-            for arm in np.flatnonzero(self._held).tolist():  # the bounds have become wider
-                self._fit(arm)
-        self._fit(index)
+        self._costs.learn(self._centred(place), index, cost, remembered)
 
-        scale, t = self._scale, self._count
-        squares, products, costs = self._predicted
-        regret = squares - 2 * products / scale + costs / scale**2
-        if self._held[index]:
-            regret -= max(self._misfit(index), 0.0) / scale**2
-        spread = (self._most - self._least) / scale
-        alpha = (math.pi + 2 / math.pi * math.log(2 * m + 1)) / (2 * (m + 1)) * spread
-        self.eta = 2 * t * math.sqrt(d * t / (max(regret, 1e-12) + 2 * alpha * alpha * t))
+    def _scores(self, place: float | None) -> np.ndarray:
+        return self._law(place)[1]
 
-    def _fit(self, arm: int) -> None:
-        self._held[arm] = relax.least_squares(
-            self._gram[arm], self._moment[arm], self._bound, self._theta[arm]
-        )
-
-    def _misfit(self, arm: int) -> float:
-        """Sum of squared errors of a parameter's regression."""
-        theta = self._theta[arm]
-        return float(theta @ (self._gram[arm] @ theta - 2 * self._moment[arm]) + self._square[arm])
+    def _centred(self, place: float | None) -> float:
+        low, high = self.bounds
+        return 2 * (place - low) / (high - low) - 1  # type: ignore[operator]

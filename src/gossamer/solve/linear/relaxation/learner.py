@@ -13,6 +13,7 @@ import numpy as np
 from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import ArgumentError, bad_argument
 from gossamer._core.random import RandomState, check_random_state
+from gossamer._kernels import relax
 from gossamer.solve.linear.relaxation.omega_grid import OmegaGrid
 
 
@@ -57,8 +58,7 @@ class Learner(Guarded, ABC):
         with self._lock:
             place = self._place(context)
             p, memory = self._law(place)
-            climb = p.cumsum()
-            index = min(int(climb.searchsorted(self._rng.random() * climb[-1], side="right")), len(p) - 1)
+            index = relax.draw(p, self._rng.random())
             self._open.setdefault((index, place), deque()).append(float(memory[index]))
             return index, float(self.grid.values[index])
 
