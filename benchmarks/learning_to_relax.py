@@ -92,7 +92,7 @@ def heat_counts(full: bool) -> Iterator[Claim]:
         grid = np.empty((steps, len(omegas)))
         for k, part in enumerate(parts):
             grid[:, k::4] = part.result()
-        optimal = golden.result()[:, -1].mean()
+        optimal = np.minimum(golden.result()[:, -1], grid.min(axis=1)).mean()
         chebcb, tsallis, bins = (np.array([run.result().mean() for run in runs]) for runs in learned.values())
     omega, fixed = best_fixed(grid)
     note = (
@@ -103,7 +103,7 @@ def heat_counts(full: bool) -> Iterator[Claim]:
     for target, peer, name in (
         ("<= 0.58x", grid[:, 0].mean(), "omega = 1"),
         ("<= 1.0x", fixed, "best fixed omega of the grid"),
-        ("<= 1.2x", optimal, "instance-optimal omega, golden section"),
+        ("<= 1.2x", optimal, "instance-optimal omega, golden section or grid"),
     ):
         yield Claim(f"ChebCB in the heat equation, nx=100, against {name}", target, float(chebcb.mean()), unit,
                     float(peer), name, paper=PAPER_HEAT, note=note)  # fmt: skip
