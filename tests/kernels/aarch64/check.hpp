@@ -129,5 +129,6 @@ void products(bool dot); // csr, block, nm, monarch, quant, gqs, lowrank
 void prepared(bool dot); // linear, lscd
 void layers();           // decoder, encoder
 void sequences();        // fftconv, depthwise, ssm
+void relaxation();       // relax
 
 } // namespace check
