@@ -118,6 +118,8 @@ def check_preconditioner(M: Any, A: Any) -> Matvec | None:
     A : matrix or operator
         The system's matrix.
     """
+    if not hasattr(A, "shape"):
+        A = check_array("A", A, ndim=2)
     n = A.shape[0]
     if M is None:
         return None

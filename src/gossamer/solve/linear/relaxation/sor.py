@@ -88,7 +88,7 @@ def sor(
     >>> from gossamer.solve import GridStencil, sor
     >>> A = GridStencil((20, 20))
     >>> [sor(A, np.ones(400), omega=omega).nit for omega in (1.0, 1.5, 1.74)]
-    [811, 271, 65]
+    [814, 262, 80]
     """
     omega = check_omega(omega)
     recurrence = check_choice("residual", residual, RESIDUALS) == "recurrence"
