@@ -110,8 +110,11 @@ class Watch:
         values = self.history[self.measure]
         return values[-1] if values else math.nan
 
-    def __call__(self, x: np.ndarray, value: float, **more: Any) -> bool:
-        """Record one iterate; True if the loop must end."""
+    def __call__(self, x: np.ndarray, value: float, *, settled: bool = True, **more: Any) -> bool:
+        """Record one iterate; True if the loop must end.
+
+        An estimate that is not ``settled`` yet is recorded but not judged: only ``maxiter`` and the callback count.
+        """
         value = float(value)
         values = {self.measure: value, "seconds": time.perf_counter() - self._began, **more}
         for name, entry in values.items():
@@ -124,7 +127,7 @@ class Watch:
             if asked:
                 self.status, self.message = STOPPED, f"stopped by the callback at iteration {self.nit}"
                 return True
-        return self._over(value)
+        return self._over(value, settled)
 
     def replay(self, values: Iterable[float]) -> bool:
         """Record what a compiled loop kept of its iterations; True if it must end."""
@@ -154,10 +157,10 @@ class Watch:
             **fields,
         )
 
-    def _over(self, value: float) -> bool:
-        if not math.isfinite(value):
+    def _over(self, value: float, settled: bool = True) -> bool:
+        if settled and not math.isfinite(value):
             self.give_up(f"{self.measure} is {value}: diverged")
-        elif value <= self.tol:
+        elif settled and value <= self.tol:
             self.status = CONVERGED
             self.message = f"{self.measure} {value:.3g} <= {self.tol:.3g} after {self.nit} iterations"
         elif self.nit >= self.maxiter:

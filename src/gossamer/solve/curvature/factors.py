@@ -3,14 +3,13 @@ r"""Factors ``W`` (m, d) with :math:`F^{-1} = \lambda^{-1} I - W^T W`."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.linalg import cholesky, get_blas_funcs
 
 from gossamer._core.errors import ArgumentError, ShapeError
-
-Reduce = Callable[[np.ndarray], np.ndarray]
+from gossamer.solve.shards import Reduce
 
 
 def gemm_factor(G: np.ndarray, damp: float, reduce: Reduce | None = None) -> np.ndarray:

@@ -13,8 +13,9 @@ from gossamer._core.arrays import Array
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import fisher
-from gossamer.solve.curvature.factors import Reduce, gemm_factor, paged_factor, recurrence_factor
+from gossamer.solve.curvature.factors import gemm_factor, paged_factor, recurrence_factor
 from gossamer.solve.curvature.operator import InverseOperator, check_gradients
+from gossamer.solve.shards import Reduce
 
 
 class FisherInverse(InverseOperator):

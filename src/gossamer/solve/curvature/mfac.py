@@ -10,8 +10,8 @@ import torch
 from gossamer._core.arrays import to_numpy, to_torch
 from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import ArgumentError
-from gossamer.solve.curvature.factors import Reduce
 from gossamer.solve.curvature.sliding import SlidingFisherInverse
+from gossamer.solve.shards import Reduce
 
 
 class MFAC(torch.optim.Optimizer):

@@ -11,9 +11,9 @@ from gossamer._core.arrays import Array, is_torch, like, to_numpy
 from gossamer._core.checks import check_array, check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._kernels import fisher
-from gossamer.solve.curvature.factors import Reduce
 from gossamer.solve.curvature.fisher_inverse import check_memory
 from gossamer.solve.curvature.operator import InverseOperator
+from gossamer.solve.shards import Reduce
 
 STORE = {"float32": np.float32, "float64": np.float64, "bfloat16": np.uint16}
 

@@ -1,20 +1,23 @@
-"""Coordinates spread over processes: only vectors of m numbers (and one m x m matrix at the start) travel."""
+"""Work spread over processes of a torch.distributed group: each keeps its share, small sums travel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gossamer._core.checks import check_int
-from gossamer.solve.curvature.factors import Reduce
+
+Reduce = Callable[[np.ndarray], np.ndarray]
+"""Sums an array over processes."""
 
 
 def all_reduce_sum(group: Any = None) -> Reduce:
     """Return a function that sums a float64 array over the processes of a torch.distributed group.
 
-    Give it as ``reduce`` to :class:`FisherInverse`, :class:`SlidingFisherInverse` or :class:`MFAC` in every process,
-    each with its own coordinates; products then equal those of one process. Works with gloo.
+    Give it as ``reduce`` in every process: to :class:`FisherInverse`, :class:`SlidingFisherInverse` or :class:`MFAC`,
+    each with its own coordinates, or to :class:`BSVRB`, each with its own blocks. Works with gloo.
     """
     import torch
     import torch.distributed as dist
@@ -28,7 +31,7 @@ def all_reduce_sum(group: Any = None) -> Reduce:
 
 
 def shard_slice(d: int, rank: int, size: int) -> slice:
-    """Coordinates of process ``rank`` of ``size``: contiguous, of equal length but for a remainder.
+    """Coordinates (or blocks) of process ``rank`` of ``size``: contiguous, of equal length but for a remainder.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Outer problems over the solutions of many inner ones."""

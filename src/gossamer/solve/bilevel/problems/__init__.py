@@ -1,0 +1,1 @@
+"""Bilevel problems that are ready to use."""
