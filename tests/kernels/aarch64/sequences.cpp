@@ -106,6 +106,26 @@ void all_fftconv(const std::string& kind) {
     if (sizeof(Real) == 4) one(kind + " products of bfloat16", {6, 9}, false, true, true, true, 3, 5, 2, false, false);
 }
 
+template <class Real, auto Forth, auto Back>
+void one_lowpass(const std::string& label, std::int64_t factor) {
+    const int lanes = fftconv::neon_table.bytes / static_cast<int>(sizeof(Real));
+    const fftconv::Plan<Real> plan(6 * lanes * lanes, {2, 3}, true, true, false, lanes);
+    const std::int64_t reach = 4, length = factor * 2 * plan.points - 7, taps = length / 2;
+    const fftconv::Shape shape{2, 3, length, taps};
+    const auto u = normals<Real>(6 * length), dy = normals<Real>(6 * length), k = normals<Real>(3 * taps),
+               window = normals<Real>(factor * 2 * reach), weights = normals<Real>(plan.points);
+    both<Real>(label + ", factor " + std::to_string(factor), fftconv::neon_table, fftconv::portable_table,
+               [&](const fftconv::Table& table, int threads) {
+                   std::vector<Real> y(u.size()), du(u.size()), dk(k.size()), out;
+                   fftconv::LowPass<Real> call{shape, factor, reach, window.data(), weights.data(), u.data(), k.data(), y.data(), nullptr, nullptr, nullptr};
+                   (table.*Forth)(plan.view(nullptr), call, threads);
+                   call.dy = dy.data(), call.du = du.data(), call.dk = dk.data();
+                   (table.*Back)(plan.view(nullptr), call, threads);
+                   append(out, y), append(out, du), append(out, dk);
+                   return out;
+               });
+}
+
 template <class Real, class Held, auto Entry>
 void one_depthwise(const std::string& kind, std::int64_t taps, std::int64_t length, bool by_token) {
     const std::int64_t batch = 2, channels = 21, left = taps / 2, outputs = length + 2 * left - taps + 1;
@@ -153,6 +173,10 @@ void sequences() {
     all_fftconv<float, float, &fftconv::Table::float32, &fftconv::Table::spectrum32>("fftconv float32");
     all_fftconv<double, double, &fftconv::Table::float64, &fftconv::Table::spectrum64>("fftconv float64");
     all_fftconv<float, std::uint16_t, &fftconv::Table::bfloat16_in_float32, &fftconv::Table::spectrum32>("fftconv bfloat16");
+    for (const int factor : {2, 4, 8, 16}) {
+        one_lowpass<float, &fftconv::Table::lowpass32, &fftconv::Table::lowpass_back32>("fftconv lowpass float32", factor);
+        one_lowpass<double, &fftconv::Table::lowpass64, &fftconv::Table::lowpass_back64>("fftconv lowpass float64", factor);
+    }
     for (const bool by_token : {false, true})
         for (const auto& [taps, length] : {std::pair{1, 1}, {3, 50}, {4, 33}, {31, 40}}) {
             one_depthwise<float, float, &depthwise::Table::float32>("depthwise float32", taps, length, by_token);
