@@ -1,6 +1,8 @@
 """What entropic transport is used for: assignments, distances of images, exact marginals, costs of points."""
 
+import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -73,6 +75,21 @@ def test_costs_that_are_never_stored(metric):
     )
     assert made.cost == pytest.approx(stored.cost, rel=1e-10)
     assert made.lower_bound() == pytest.approx(stored.lower_bound(), rel=1e-10)
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_results_can_be_copied_and_written(points):
+    cost = PointCost(np.random.default_rng(0).random((9, 2)))
+    result = sns(cost if points else cost.to_dense(), np.arange(9.0), eta=20.0)
+    again = pickle.loads(pickle.dumps(result))
+    np.testing.assert_array_equal(again.plan, result.plan)
+    assert again.lower_bound() == result.lower_bound()
+    written = json.loads(json.dumps(result.to_dict()))
+    assert written["cost"] == result.cost
+    assert "solution" not in written
+    a = np.eye(3)
+    assert json.loads(json.dumps(wasserstein_grid(a, a, eta=9.0).to_dict()))["p"] == 2
+    assert json.loads(json.dumps(assignment(a, eta=9.0).to_dict()))["transport"]["success"]
 
 
 def test_distances_between_images():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Cost:
         y: np.ndarray | None = None,
         metric: str = "sqeuclidean",
     ) -> None:
+        self._made_of = {"c": c, "x": x, "y": y, "metric": metric}
         if (c is None) == (x is None or y is None):
             raise ArgumentError("a cost is either stored or made from two sets of points")
         if c is not None:
@@ -52,6 +53,12 @@ class Cost:
         check_choice("metric", metric, METRICS)
         self.shape = (len(x), len(y))
         self._native = _native.transport.Cost(ready(x, np.float64), ready(y.T, np.float64), METRICS[metric])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._made_of
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Cost.__init__(self, **state)
 
     def log_step(
         self,

@@ -169,7 +169,7 @@ inline double inner(const Cost& cost, const double* u, const double* v, int thre
         typename V::type sum{};
         for (std::int64_t j = 0; j < padded; j += width) {
             const auto p = V::load(z + j), cp = V::load(c + j) * p;
-            sum += p > 0 ? cp : V::type{}; // infinite costs have no weight
+            sum += p > typename V::type{} ? cp : V::type{}; // infinite costs have no weight
         }
         total += V::sum(sum);
     });

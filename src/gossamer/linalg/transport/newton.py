@@ -25,7 +25,8 @@ class Stages:
     Attributes
     ----------
     n_sinkhorn : int or None
-        Sinkhorn steps of the first stage; None ends it when the largest ``5 (n + m)`` entries carry 90 % of the mass.
+        Sinkhorn steps of the first stage; None ends it when 90 % of the mass lies in as many entries as
+        a Newton step may keep.
     max_newton : int
         Newton steps at most.
     sparsity, density : str, float
@@ -65,13 +66,12 @@ def solve_stages(
 
     ``watch`` is told of each step and ends the solution by returning True; ``goal`` is the error at which it will.
     """
-    n, m = problem.cost.shape
+    most = selection_rule(stages.sparsity, stages.density, problem.cost.shape, 1.0, 1.0)[1]
 
     def concentrated(iterate: Iterate) -> bool:
         if iterate.error >= 0.1 * problem.mass:
             return False
-        largest = min(5 * (n + m), n * m)
-        return problem.largest(iterate, largest, largest, 0.0).by_row.sum() > 0.9 * problem.mass
+        return problem.largest(iterate, most, most, 0.0).by_row.sum() > 0.9 * problem.mass
 
     auto = stages.n_sinkhorn is None
     here, sinkhorn, over = sinkhorn_stage(

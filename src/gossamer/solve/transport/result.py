@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,5 +167,6 @@ class EntropicOTResult(SolverResult):
 
     def to_dict(self) -> dict[str, Any]:
         """All fields but ``solution``, as plain Python values."""
-        values = {name: value for name, value in vars(self).items() if name != "solution"}
-        return SolverResult.to_dict(EntropicOTResult(**values))
+        plain = SolverResult.to_dict(replace(self, solution=None))
+        del plain["solution"]
+        return plain

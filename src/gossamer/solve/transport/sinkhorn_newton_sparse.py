@@ -53,7 +53,8 @@ def sinkhorn_newton_sparse(
         Inverse of the regularisation (``1 / reg`` of other libraries).
     n_sinkhorn : int or "auto"
         Sinkhorn steps of the first stage. 20 serve costs whose optimal plan is unique; others, such as L1 distances
-        on a grid, want hundreds. ``"auto"`` goes on until the largest ``5 (n + m)`` entries carry 90 % of the mass.
+        on a grid, want hundreds. ``"auto"`` goes on until 90 % of the mass lies in as many entries as a Newton step
+        may keep.
     max_newton : int
         Most Newton steps.
     tol : float
