@@ -18,8 +18,7 @@ void over_plan(const Plan& plan, int threads, const Body& body) {
     const std::int64_t padded = round_up(cost.m, width);
     const int use = worthwhile_threads((plan.stored ? 2 : 40) * cost.n * cost.m, threads);
     const Scratch buffers(padded * 8, use);
-    parallel_chunks_by_thread(cut.chunks, use, [&](std::int64_t chunk, int thread) {
-        double* z = doubles(buffers, thread);
+    const auto rows = [&](std::int64_t chunk, double* z) {
         for (std::int64_t i = cut.first(chunk); i < cut.last(chunk); ++i) {
             if (plan.stored) {
                 std::memcpy(z, plan.stored + i * cost.m, static_cast<std::size_t>(cost.m) * 8);
@@ -30,7 +29,9 @@ void over_plan(const Plan& plan, int threads, const Body& body) {
             }
             body(chunk, i, z);
         }
-    });
+    };
+    parallel_chunks_by_thread(cut.chunks, use,
+                              [&](std::int64_t chunk, int thread) { call(rows, chunk, doubles(buffers, thread)); });
 }
 
 // Whether any of the numbers from z on, a vector of them, is at least `bound`.

@@ -11,12 +11,14 @@ template <class Body>
 void gather(std::int64_t lines, const std::int64_t* start, const std::int32_t* index, const double* value, const double* x,
             int threads, double* y, const Body& body) {
     constexpr std::int64_t step = 256;
-    parallel_chunks(ceil_div(lines, step), worthwhile_threads(2 * start[lines], threads), [&](std::int64_t chunk) {
+    const auto part = [&](std::int64_t chunk) {
         for (std::int64_t i = chunk * step; i < least(lines, (chunk + 1) * step); ++i) {
             const std::int32_t* from = index + start[i];
             y[i] = body(i, sparse_dot(value + start[i], start[i + 1] - start[i], [from](std::int64_t k) { return from[k]; }, x));
         }
-    });
+    };
+    parallel_chunks(ceil_div(lines, step), worthwhile_threads(2 * start[lines], threads),
+                    [&](std::int64_t chunk) { call(part, chunk); });
 }
 
 inline Solved schur_cg(const Hessian& h, const double* b, double* z, double rtol, std::int64_t maxiter, int threads) {

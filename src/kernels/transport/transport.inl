@@ -91,9 +91,17 @@ inline void add(double* to, const double* z, std::int64_t padded, double factor)
     for (std::int64_t j = 0; j < padded; j += width) V::store(to + j, V::load(to + j) + V::splat(factor) * V::load(z + j));
 }
 
-// Runs body(row, buffer, sums, extra) over the rows; sums (m) of the chunks are added in order, so are the extras.
+// Calls a body out of line, so that one thread and several run the same instructions: inlined twice, its products could be
+// fused with other sums.
+template <class Body, class... Arguments>
+__attribute__((noinline)) void call(const Body& body, Arguments&&... arguments) {
+    body(arguments...);
+}
+
+// Runs body(first, last, buffer, sums, extra) over chunks of rows; sums (m) of the chunks are added in order, so are the
+// extras.
 template <class Body>
-double over_rows(std::int64_t n, std::int64_t m, std::int64_t work, int threads, double* sums, const Body& body) {
+double over_chunks(std::int64_t n, std::int64_t m, std::int64_t work, int threads, double* sums, const Body& body) {
     const Cut cut = Cut::of(n, m);
     const std::int64_t padded = round_up(m, width);
     const int use = worthwhile_threads(work * n * m, threads);
@@ -101,8 +109,7 @@ double over_rows(std::int64_t n, std::int64_t m, std::int64_t work, int threads,
     parallel_chunks_by_thread(cut.chunks, use, [&](std::int64_t chunk, int thread) {
         double* own = doubles(partial, chunk);
         zero(own, padded + 1);
-        for (std::int64_t i = cut.first(chunk); i < cut.last(chunk); ++i)
-            body(i, doubles(buffers, thread), own, own[padded]);
+        call(body, cut.first(chunk), cut.last(chunk), doubles(buffers, thread), own, own[padded]);
     });
     double extra = 0;
     if (sums) zero(sums, m);
@@ -112,6 +119,15 @@ double over_rows(std::int64_t n, std::int64_t m, std::int64_t work, int threads,
         for (std::int64_t j = 0; sums && j < m; ++j) sums[j] += own[j];
     }
     return extra;
+}
+
+// The same row by row: body(row, buffer, sums, extra).
+template <class Body>
+double over_rows(std::int64_t n, std::int64_t m, std::int64_t work, int threads, double* sums, const Body& body) {
+    return over_chunks(n, m, work, threads, sums,
+        [&](std::int64_t i, std::int64_t last, double* z, double* own, double& extra) {
+            for (; i < last; ++i) body(i, z, own, extra);
+        });
 }
 
 inline double column_logsumexp(const Cost& cost, const double* u, std::int64_t j) {
@@ -175,17 +191,42 @@ inline double inner(const Cost& cost, const double* u, const double* v, int thre
     });
 }
 
-inline double scale(const double* k, std::int64_t n, std::int64_t m, const double* a, const double* b, const double* r,
-                    const double* c, double* a_new, double* b_new, int threads) {
-    const std::int64_t whole = m / width * width;
-    const double error = over_rows(n, m, 4, threads, b_new, [&](std::int64_t i, double*, double* sums, double& wrong) {
-        const double* row = k + i * m;
-        const double sum = dot(row, b, m);
+// Count neighbouring rows together: b and the sums are read once for all of them.
+template <int Count>
+inline double scale_rows(const double* k, std::int64_t m, const double* a, const double* b, const double* r, double* a_new,
+                         double* sums) {
+    typename V::type dots[Count][2] = {};
+    double rest[Count] = {}, wrong = 0;
+    std::int64_t j = 0;
+    for (; j + 2 * width <= m; j += 2 * width)
+        for (int i = 0; i < Count; ++i)
+            for (int h = 0; h < 2; ++h) dots[i][h] += V::load(k + i * m + j + h * width) * V::load(b + j + h * width);
+    for (; j < m; ++j)
+        for (int i = 0; i < Count; ++i) rest[i] += k[i * m + j] * b[j];
+    for (int i = 0; i < Count; ++i) {
+        const double sum = V::sum(dots[i][0] + dots[i][1]) + rest[i];
         wrong += std::fabs(a[i] * sum - r[i]);
         a_new[i] = r[i] / sum;
-        add(sums, row, whole, a_new[i]);
-        for (std::int64_t j = whole; j < m; ++j) sums[j] += a_new[i] * row[j];
-    });
+    }
+    for (j = 0; j + width <= m; j += width) {
+        auto sum = V::load(sums + j);
+        for (int i = 0; i < Count; ++i) sum += V::splat(a_new[i]) * V::load(k + i * m + j);
+        V::store(sums + j, sum);
+    }
+    for (; j < m; ++j)
+        for (int i = 0; i < Count; ++i) sums[j] += a_new[i] * k[i * m + j];
+    return wrong;
+}
+
+inline double scale(const double* k, std::int64_t n, std::int64_t m, const double* a, const double* b, const double* r,
+                    const double* c, double* a_new, double* b_new, int threads) {
+    constexpr int rows = 4;
+    const double error = over_chunks(n, m, 4, threads, b_new,
+        [&](std::int64_t i, std::int64_t last, double*, double* sums, double& wrong) {
+            for (; i + rows <= last; i += rows)
+                wrong += scale_rows<rows>(k + i * m, m, a + i, b, r + i, a_new + i, sums);
+            for (; i < last; ++i) wrong += scale_rows<1>(k + i * m, m, a + i, b, r + i, a_new + i, sums);
+        });
     for (std::int64_t j = 0; j < m; ++j) b_new[j] = c[j] / b_new[j];
     return error;
 }
