@@ -55,6 +55,7 @@ __getattr__, __dir__, __all__ = attach(
         "linear.householder": ["HouseholderProjector", "PartialIsometry", "partial_isometry"],
         "linear.monarch": ["MonarchLayer", "MonarchLinear", "MonarchReport", "monarchize"],
         "linear.structured": ["StructuredLinear", "replace_linears"],
+        "matching.transport_plan": ["ot_plan"],
         "operators.fourier_operator": ["FourierOperator1d", "SpectralConv1d"],
         "operators.monarch_fft": ["MonarchFFT", "MonarchFFT2"],
         "ssm.attack": ["fourier_attack", "spike_frequency"],
