@@ -1,7 +1,5 @@
 """Completion against matrices that are known in full, singular value decompositions and closed forms."""
 
-import warnings
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -236,6 +234,7 @@ def test_duplicates():
     np.testing.assert_allclose(mean.to_dense(), [[1, 2], [2, 4]], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_bad_input_is_named():
     i, j, v = np.arange(4), np.arange(4), np.ones(4)
     for change, error, words in (
@@ -256,12 +255,11 @@ def test_bad_input_is_named():
         ({"perturb": -1}, ArgumentError, "perturb"),
     ):
         arguments = {"rows": i, "cols": j, "vals": v, "shape": (4, 4), "rank": 1, **change}
-        with pytest.raises(error, match=words), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(error, match=words):
             matrix_completion(**arguments)
-    with pytest.raises(ArgumentError, match=r"at least \d+"), pytest.warns(RuntimeWarning):
-        matrix_completion(i, j, v, (4, 4), 1, sample_splitting=True)
     sample = incoherent_low_rank(20, 20, 2, p=1.0, random_state=0)
+    with pytest.raises(ArgumentError, match=r"at least \d+"):
+        complete(sample, sample_splitting=True)
     with pytest.raises(ArgumentError, match="sample_splitting"):
         complete(sample, sample_splitting=True, biases=True)
     with pytest.raises(ArgumentError, match="kappa"):

@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = attach(
         "descent.label_propagation": ["BCDLabelPropagation"],
         "descent.lasso": ["BCDLasso"],
         "descent.logistic_regression": ["BCDLogisticRegression"],
+        "recommend.low_rank_completer": ["LowRankCompleter"],
+        "recommend.ratings_factorizer": ["RatingsFactorizer"],
         "select.sparse_walsh": ["SparseWalshRegressor"],
     },
 )

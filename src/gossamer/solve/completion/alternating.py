@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,7 +202,7 @@ class Model:
 
     def copy(self) -> Model:
         """That later sweeps do not touch."""
-        return Model(*(a.copy() if isinstance(a, np.ndarray) else a for a in vars(self).values()))
+        return copy.deepcopy(self)
 
     def residual(self, at: Entries) -> float:
         """Root mean square error at entries."""
@@ -239,12 +240,12 @@ def sweep(
         watch.status, watch.message = CONVERGED, "there are no entries: the completion is zero"
     while not over:
         began = time.perf_counter()
-        _prepare(model, inner, entries)
+        _prepare(model, inner)
         solving = time.perf_counter()
         column_info = _half(model, entries, inner, by_columns=True)
         column_seconds = time.perf_counter() - solving
         new_bases = [_basis(model.U)]
-        _prepare(model, inner, entries, columns=True)
+        _prepare(model, inner, columns=True)
         solving = time.perf_counter()
         row_info = _half(model, entries, inner, by_columns=False)
         row_seconds = time.perf_counter() - solving
@@ -300,7 +301,11 @@ def finish(
     """The result object, factors balanced."""
     assert model.V is not None
     U, V, S = balance(model.U, model.V)
-    biases = {"mean": model.mean, "row_bias": model.row_bias, "column_bias": model.column_bias}
+    biases: dict[str, Any] = {
+        "mean": model.mean,
+        "row_bias": model.row_bias,
+        "column_bias": model.column_bias,
+    }
     if method == "auto":
         method = "exact" if U.shape[1] + (model.row_bias is not None) < 32 else "cg"
     return watch.result(
@@ -321,12 +326,13 @@ def _basis(factor: np.ndarray) -> np.ndarray:
     return np.linalg.qr(factor)[0]
 
 
-def _prepare(model: Model, inner: Inner, entries: Entries, columns: bool = False) -> None:
+def _prepare(model: Model, inner: Inner, columns: bool = False) -> None:
     """Condition the factor that comes next, keeping the product; with weights a balance could raise the penalty."""
     if inner.ridge and inner.weighted:
         return
     if model.V is None:
-        model.U = np.ascontiguousarray(_basis(model.U))
+        if not inner.ridge:
+            model.U = np.ascontiguousarray(_basis(model.U))
     elif inner.ridge:
         model.U, model.V = balance(model.U, model.V)[:2]
     elif columns:

@@ -121,7 +121,7 @@ def matrix_completion(
     Warns
     -----
     RuntimeWarning
-        Fewer entries than unknowns.
+        Fewer entries than unknowns, and no ridge.
 
     Notes
     -----
@@ -145,7 +145,7 @@ def matrix_completion(
     (True, True)
     """
     entries = check_triples(rows, cols, vals, shape, dtype=dtype, duplicates=duplicates)
-    k = check_rank(rank, entries)
+    k = check_rank(rank, entries, warn=not ridge)
     rng = check_random_state(random_state)
     tol = check_float("tol", tol, low=0)
     kind = entries.rows.value.dtype
@@ -178,12 +178,18 @@ def matrix_completion(
     watch = Watch("criterion", tol=tol, maxiter=50 if maxiter is None else maxiter, callback=callback)
     clipped = 0
     if U is None:
+        centred = _centred(entries) if biases else entries
         if init == "random" or not entries.count:
             U = random_start(entries.shape[0], k, rng, kind)
+            values = np.full(
+                k, centred.norm * np.sqrt(entries.shape[0] * entries.shape[1] / max(entries.count, 1) / k)
+            )
         else:
-            U = spectral_start(_centred(entries) if biases else entries, k, rng, threads)
+            U, values = spectral_start(centred, k, rng, threads)
         if clip:
             U, clipped = clip_start(U, mu)
+        if inner.ridge:  # against a penalty the size of the start counts: that of a balanced factor
+            U = np.ascontiguousarray(U * np.sqrt(values).astype(kind))
     return sweep(entries, U, V, inner, watch, biases=biases, held=held, clipped=clipped)
 
 

@@ -117,12 +117,12 @@ def check_shape(shape: Any) -> tuple[int, int]:
     return check_int("shape[0]", m, low=1), check_int("shape[1]", n, low=1)
 
 
-def check_rank(rank: Any, entries: Entries) -> int:
+def check_rank(rank: Any, entries: Entries, *, warn: bool = True) -> int:
     """A rank that the shape allows; a warning where the entries are fewer than the unknowns."""
     m, n = entries.shape
     k = check_int("rank", rank, low=1, high=min(m, n))
     unknowns = k * (m + n - k)
-    if entries.count < unknowns:
+    if warn and entries.count < unknowns:
         warnings.warn(
             f"{entries.count} entries are fewer than the {unknowns} unknowns of a {m} x {n} matrix of rank {k}: "
             f"the completion is not determined",

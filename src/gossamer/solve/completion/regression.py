@@ -220,7 +220,7 @@ def regress(
     x[empty] = 0
     deficient = np.flatnonzero((taken < 0) & ~empty)
     for line in deficient:
-        _least_norm(lines, U, lam[line], line, x, losses)
+        _least_norm(lines, U, float(lam[line]), int(line), x, losses)
     return x, RegressionInfo(used, np.maximum(taken, 0), sketched, len(deficient), int(empty.sum()), losses)
 
 

@@ -53,7 +53,7 @@ def split_minimization(
 ) -> CompletionResult:
     """``2 rounds + 1`` parts: one for the spectral start, one for each half sweep; a start given replaces its own."""
     first, *parts = split(entries, 2 * rounds + 1, rank, rng)
-    U = spectral_start(first, rank, rng, inner.threads) if start is None else np.linalg.qr(start)[0]
+    U = spectral_start(first, rank, rng, inner.threads)[0] if start is None else np.linalg.qr(start)[0]
     U, clipped = clip_start(U, mu) if clip else (U, 0)
     scale = max(
         float(np.sqrt(np.mean(entries.rows.value.astype(np.float64) ** 2))), np.finfo(np.float64).tiny

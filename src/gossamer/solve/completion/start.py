@@ -13,10 +13,10 @@ OVERSAMPLING = 8
 
 def spectral_start(
     entries: Entries, rank: int, rng: np.random.Generator, threads: int | None = None
-) -> np.ndarray:
-    """Orthonormal (m, rank): the dominant left singular space of the observed entries, the others zero.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The dominant left singular vectors (m, rank) and values of the observed entries, divided by their share.
 
-    A randomised range finder with four power steps: ``10 N (k + 8)`` multiply-adds.
+    The others count as zero. A randomised range finder with four power steps: ``10 N (k + 8)`` multiply-adds.
     """
     m, n = entries.shape
     width = min(rank + OVERSAMPLING, m, n)
@@ -30,8 +30,9 @@ def spectral_start(
         Q = np.linalg.qr(matmat(*column, np.ascontiguousarray(Q), threads))[0]
         Q = np.linalg.qr(matmat(*row, np.ascontiguousarray(Q), threads))[0]
     inner = matmat(*column, np.ascontiguousarray(Q), threads)  # (Q^T A)^T
-    left = np.linalg.eigh(inner.T @ inner)[1][:, ::-1]
-    return np.ascontiguousarray(Q @ left[:, :rank])
+    squares, left = np.linalg.eigh(inner.T @ inner)
+    values = np.sqrt(np.maximum(squares[::-1], 0)) * (m * n / max(entries.count, 1))
+    return np.ascontiguousarray(Q @ left[:, ::-1][:, :rank]), values[:rank]
 
 
 def random_start(m: int, rank: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:

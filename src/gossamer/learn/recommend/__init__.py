@@ -1,0 +1,1 @@
+"""Fill in and recommend: estimators on incomplete matrices."""
