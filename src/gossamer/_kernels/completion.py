@@ -31,7 +31,7 @@ class Observed:
     def __init__(self, start: np.ndarray, index: np.ndarray, value: np.ndarray, width: int) -> None:
         self.count, self.width = len(start) - 1, int(width)
         index, value = ready(index), ready(value)
-        check(ready(start, index.dtype), index, value, (self.count, self.width))
+        check(ready(np.asarray(start), index.dtype), index, value, (self.count, self.width))
         self.start, self.index, self.value = ready(start, np.int64), index, value
         self._name = f"{value.dtype.name}_{index.dtype.name}"
         self.degrees = np.diff(self.start)

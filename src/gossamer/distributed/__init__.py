@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "queries": ["query_map"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
+        "completion": ["matrix_completion"],
+        "queries": ["query_map"],
         "sparse_product": ["spgemm"],
     },
 )
