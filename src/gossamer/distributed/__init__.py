@@ -5,10 +5,9 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
-        "queries": ["query_map"],
-        "sketches": ["sketch_rows", "sketched_lstsq"],
         "completion": ["matrix_completion"],
         "queries": ["query_map"],
+        "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],
     },
 )

@@ -60,7 +60,8 @@ def split_minimization(
     )
     unknown = float("nan")
     names = ("row_distance", "column_distance", "row_mu", "column_mu", "inner_steps")
-    watch(U, 1.0, rmse=scale, **dict.fromkeys(names, unknown))
+    nothing: dict[str, Any] = dict.fromkeys(names, unknown)
+    watch(U, 1.0, rmse=scale, **nothing)
     V = np.zeros((entries.shape[1], rank), U.dtype)
     hat, deficient, over, done = U, 0, False, 0
     while not over and done < rounds:
@@ -72,7 +73,7 @@ def split_minimization(
         deficient = columns.n_deficient + rows.n_deficient
         done += 1
         rmse = Model(hat, V).residual(entries)
-        more = {
+        more: dict[str, Any] = {
             "rmse": rmse,
             "row_distance": subspace_distance(before[0], U),
             "column_distance": subspace_distance(before[1], V) if done > 1 else 1.0,
