@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import Lasso as SklearnLasso
 from sklearn.linear_model import LogisticRegression
 
@@ -23,8 +25,10 @@ from gossamer.solve import (
 )
 from gossamer.solve.descent.blocks import FixedBlocks
 from gossamer.solve.descent.model_gain import cubic_minimum
+from gossamer.solve.descent.penalty import Penalty
 from gossamer.solve.descent.scores import coordinate_scores, diagonal_bound
 from gossamer.solve.descent.selection import SMOOTH_FIXED, SMOOTH_VARIABLE, make_selection
+from gossamer.solve.descent.updates.subproblem import minimise_block
 
 RNG = np.random.default_rng(0)
 TRIPLES = [np.array(t) for t in itertools.combinations(range(10), 3)]
@@ -586,3 +590,24 @@ def test_pairwise_comparisons_are_solved_on_their_tree():
     assert result.success
     full = block_coordinate_descent(problem, update="newton", block_size=n, tol=1e-12)
     np.testing.assert_allclose(result.x, full.x, atol=1e-8)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 30), st.integers(0, 40), st.integers(0, 10**6), st.sampled_from(["l1", "orthant", "box"])
+)
+def test_block_subproblems_are_solved_to_the_last_digits(t, rank, seed, kind):
+    rng = np.random.default_rng(seed)
+    R = rng.normal(size=(rank, t))
+    if t > 3:
+        R[:, 1], R[:, 2] = R[:, 0], R[:, 0] + R[:, 3]
+    H, x = R.T @ R, rng.normal(size=t) * (rng.random(t) < 0.5)
+    g = R.T @ rng.normal(size=rank)
+    lam = np.full(t, 0.3) if kind == "l1" else np.zeros(t)
+    low, high = np.full(t, -np.inf if kind == "l1" else 0.0), np.full(t, 1.0 if kind == "box" else np.inf)
+    x = np.clip(x, low, high)
+    z = minimise_block(H, g, x, lam, low, high)
+    assert ((z >= low) & (z <= high)).all()
+    slope = Penalty(lam, low, high).subgradient(z, g + H @ (z - x))
+    moving = np.diag(H) > 0
+    assert np.abs(slope[moving]).max(initial=0) <= 1e-9 * max(np.abs(g).max(), np.abs(H).max(), 1)

@@ -9,6 +9,7 @@ from gossamer._kernels.descent import coordinates
 
 SWEEPS = 8
 MOST_ROUNDS = 2000
+JITTER = 1e-11
 ROUNDING = 8 * np.finfo(np.float64).eps
 
 
@@ -35,26 +36,29 @@ def minimise_block(
         made = coordinates(H, lam, low, high, z, q, SWEEPS, max(tol, rounding))
         if made == 1:
             break
-        _polish(H, lam, low, high, z, q)
+        while not _polish(H, lam, low, high, z, q):
+            pass
     return z
 
 
 def _polish(
     H: np.ndarray, lam: np.ndarray, low: np.ndarray, high: np.ndarray, z: np.ndarray, q: np.ndarray
-) -> None:
-    """Newton's step on the face of z, as far as the face goes, in place."""
+) -> bool:
+    """Newton's step on the face of z, as far as the face goes, in place; False if that ended at a border."""
     free = np.flatnonzero(((z != 0) | (lam == 0)) & (z > low) & (z < high))
     if not len(free):
-        return
+        return True
     here = z[free]
+    part = H[np.ix_(free, free)]
+    # with columns that depend on each other the face has flat directions: what little is added bounds the step there
+    part[np.diag_indices_from(part)] += JITTER * float(np.trace(part)) / len(free)
     try:
-        factor = scipy.linalg.cho_factor(H[np.ix_(free, free)], lower=True, check_finite=False)
+        factor = scipy.linalg.cho_factor(part, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
-        return
-    slope = q[free] + lam[free] * np.sign(here)
-    d = -scipy.linalg.cho_solve(factor, slope, check_finite=False)
+        return True
+    d = -scipy.linalg.cho_solve(factor, q[free] + lam[free] * np.sign(here), check_finite=False)
     if not np.isfinite(d).all():
-        return
+        return True
     # the nearest border on the way: zero where there is a weight, or a bound
     lower = np.where((lam[free] > 0) & (here > 0), np.maximum(low[free], 0.0), low[free])
     upper = np.where((lam[free] > 0) & (here < 0), np.minimum(high[free], 0.0), high[free])
@@ -67,3 +71,4 @@ def _polish(
         moved[hit] = np.where(d[hit] < 0, lower[hit], upper[hit])
     q += H[:, free] @ (moved - here)
     z[free] = moved
+    return step == 1
