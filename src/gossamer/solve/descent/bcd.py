@@ -197,7 +197,9 @@ def block_coordinate_descent(
     size = min(5, n) if block_size is None else check_int("block_size", block_size, low=1, high=max(n, 1))
     blocks = _blocks(problem, partition, size, graph)
     update, method = _update_name(problem, select, update, partition, blocks)
-    selection = make_selection(problem, select, blocks, size, diag=diag, norm=norm, rng=rng)
+    selection = make_selection(
+        problem, select, blocks, size, diag=diag, norm=norm, rng=rng, diagonal=update == "diagonal"
+    )
     step = SMOOTH[update](problem, selection.D) if update in SMOOTH else PROXIMAL[update]
     state = problem.state(_start(problem, x0), selection.greedy)
     taken: list[np.ndarray] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ class Penalty:
     ----------
     lam, low, high : ndarray, shape (n,)
         Weights and bounds.
-    kind : {"none", "l1", "bounds"}
-        What it comes to.
     """
 
     lam: np.ndarray
@@ -32,16 +31,16 @@ class Penalty:
         """A penalty for n coordinates; ``lam`` is a number or one for each."""
         return cls(weights("lam", lam, n), np.full(n, low), np.full(n, high))
 
-    @property
+    @cached_property
     def kind(self) -> str:
-        """None, l1 or bounds."""
+        """What it comes to: none, l1 or bounds."""
         if np.isfinite(self.low).any() or np.isfinite(self.high).any():
             return "bounds"
         return "l1" if self.lam.any() else "none"
 
     def value(self, x: np.ndarray, b: Any = slice(None)) -> float:
         """``sum h_i(x_i)`` for x within its bounds."""
-        return float(self.lam[b] @ np.abs(x))
+        return 0.0 if self.kind == "none" else float(self.lam[b] @ np.abs(x))
 
     def free(self, x: np.ndarray, b: Any = slice(None)) -> np.ndarray:
         """Which coordinates are neither at a zero that is penalised nor at a bound."""

@@ -21,6 +21,7 @@ Choose = Callable[[State], Block]
 BLIND = ("random", "cyclic", "perm", "lipschitz")
 FIXED = (*BLIND, "gs", "gsl", "gsd", "gsq", "mi")
 VARIABLE = ("random", "lipschitz", "gs", "gsl", "gsd", "general")
+BY_DIAGONAL = ("gsd", "general", "forest-gsd")
 FORESTS = ("forest-gs", "forest-gsd", "forest-random")
 SMOOTH_FIXED = (*FIXED, "cubic")
 SMOOTH_VARIABLE = (*VARIABLE, "gsq-iht", "gsq-omp", *FORESTS)
@@ -48,7 +49,7 @@ class Selection:
     epoch : int
         Iterations after which every coordinate had its turn, about.
     D : ndarray, shape (n,)
-        The diagonal bound, of which updates make use too.
+        The diagonal bound, if the rule or the update uses it.
     """
 
     choose: Choose
@@ -66,8 +67,12 @@ def make_selection(
     diag: str,
     norm: int,
     rng: np.random.Generator,
+    diagonal: bool = False,
 ) -> Selection:
-    """The rule for fixed ``blocks``, or for subsets of ``size`` coordinates if that is None."""
+    """The rule for fixed ``blocks``, or for subsets of ``size`` coordinates if that is None.
+
+    The diagonal bound is computed for rules that use it, or if ``diagonal`` asks for it.
+    """
     allowed = allowed_rules(problem, blocks is not None)
     if rule not in allowed:
         known = {*SMOOTH_FIXED, *SMOOTH_VARIABLE, *PROXIMAL_FIXED, *PROXIMAL_VARIABLE}
@@ -82,7 +87,8 @@ def make_selection(
     if blocks is None and rule == "general":
         size = max(round(problem.n ** (1 / 3)), 1)
     size = problem.n if rule in FORESTS else min(size, len(alive))
-    D = diagonal_bound(problem, diag, blocks, max(size, 1))
+    wanted = diagonal or rule in BY_DIAGONAL
+    D = diagonal_bound(problem, diag, blocks, max(size, 1)) if wanted else problem.lipschitz
     if not len(alive):
         none = Block(problem, alive)
         return Selection(lambda state: none, False, 1, D)
