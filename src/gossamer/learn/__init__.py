@@ -12,4 +12,5 @@ __getattr__, __dir__, __all__ = attach(
         "recommend.ratings_factorizer": ["RatingsFactorizer"],
         "select.sparse_walsh": ["SparseWalshRegressor"],
     },
+    attributes={"robust.lp_regressor": ["LpRegressor"], "select.sparse_walsh": ["SparseWalshRegressor"]},
 )

@@ -186,7 +186,7 @@ def random_signs(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def sampled_rows(rng: np.random.Generator, n: int, m: int, replace: bool) -> np.ndarray:
     """m of n rows, uniformly; without replacement all are different."""
-    return rng.choice(n, m, replace=True) if replace else rng.permutation(n)[:m]
+    return rng.choice(n, m, replace=replace)
 
 
 def check_rows(n: int, m: int, replace: bool) -> None:

@@ -102,7 +102,9 @@ def whitener(A: Rows, warn: bool = True) -> np.ndarray:
             RankDeficientRowsWarning,
             stacklevel=3,
         )
-    return (right[kept].T / values[kept]) / scale[:, None]
+    # in the space of the rows, so that solutions in this basis have the least norm
+    space = np.linalg.qr(right[kept].T * scale[:, None])[0]
+    return space @ (space.T @ ((right[kept].T / values[kept]) / scale[:, None]))
 
 
 def quadratic_forms(A: Rows, X: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Regression that outliers do not lead, or that no residual escapes."""
