@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "descent.logistic_regression": ["BCDLogisticRegression"],
         "recommend.low_rank_completer": ["LowRankCompleter"],
         "recommend.ratings_factorizer": ["RatingsFactorizer"],
+        "robust.lp_regressor": ["LpRegressor"],
         "select.sparse_walsh": ["SparseWalshRegressor"],
     },
-    attributes={"robust.lp_regressor": ["LpRegressor"], "select.sparse_walsh": ["SparseWalshRegressor"]},
 )
