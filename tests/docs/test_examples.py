@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 SELF_CONTAINED = ["README.md", "docs/index.md", "docs/concepts.md", "docs/systems/gqsa.md"]
 SELF_CONTAINED += ["docs/systems/monarch.md", "docs/systems/gaunt-tensor-product.md"]
 SELF_CONTAINED += ["docs/systems/lora-limits.md", "docs/systems/learning-to-relax.md"]
+SELF_CONTAINED += ["docs/systems/block-coordinate-descent.md"]
 SELF_CONTAINED += [
     "docs/guides/own-network.md",
     "docs/guides/new-structure.md",

@@ -611,3 +611,24 @@ def test_block_subproblems_are_solved_to_the_last_digits(t, rank, seed, kind):
     slope = Penalty(lam, low, high).subgradient(z, g + H @ (z - x))
     moving = np.diag(H) > 0
     assert np.abs(slope[moving]).max(initial=0) <= 1e-9 * max(np.abs(g).max(), np.abs(H).max(), 1)
+
+
+def test_a_memory_map_is_neither_copied_nor_turned_round_by_blind_rules(tmp_path):
+    A = data(60, 200, 8, 0.1)
+    np.save(tmp_path / "values.npy", A.data)
+    values = np.load(tmp_path / "values.npy", mmap_mode="r")
+    problem = LeastSquares(sp.csc_array((values, A.indices, A.indptr), shape=A.shape), np.ones(60), l2=0.1)
+    result = block_coordinate_descent(
+        problem, partition="order", select="random", block_size=20, maxiter=50, random_state=0
+    )
+    assert result.fun < 0.5 * result.fun_history[0]
+    assert np.shares_memory(problem.columns.lines.value, values)
+    assert "rows" not in vars(problem.columns)
+
+
+def test_what_is_maintained_is_computed_anew_now_and_then():
+    problem = problems()["logistic"]
+    result = block_coordinate_descent(
+        problem, select="random", update="gradient", block_size=2, maxiter=2100, tol=0, random_state=0
+    )
+    assert result.fun == pytest.approx(problem.state(result.x, False).value(), rel=1e-12)

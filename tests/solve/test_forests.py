@@ -200,3 +200,13 @@ def test_all_nodes_labelled_leave_nothing_to_do():
     result = block_coordinate_descent(problem, select="forest-gsd")
     assert result.success
     assert result.x.shape == (0,)
+
+
+def test_stored_zeros_are_no_edges_and_stay_where_they_are():
+    ring = adjacency(nx.cycle_graph(4))
+    ring.data[[0, 2]] = 0.0  # both directions of the edge between 0 and 1
+    before = ring.copy()
+    assert ring[0, 1] == ring[1, 0] == 0
+    np.testing.assert_array_equal(greedy_forest(np.ones(4), ring), np.arange(4))
+    assert ring.nnz == before.nnz == 8
+    np.testing.assert_array_equal(ring.indices, before.indices)

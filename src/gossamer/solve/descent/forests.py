@@ -150,7 +150,9 @@ def lattice_forests(rows: int, columns: int) -> list[np.ndarray]:
 def graph_of(adjacency: Any, name: str = "adjacency") -> Graph:
     """A checked graph of a symmetric matrix."""
     csr = check_csr(name, adjacency)
-    csr.eliminate_zeros() if csr is not adjacency else None
+    if (csr.data == 0).any():
+        csr = csr.copy()  # the entries may be the caller's
+        csr.eliminate_zeros()
     gap = abs(csr - csr.T)
     if gap.nnz and gap.data.max() > 1e-10 * np.abs(csr.data).max():
         raise ArgumentError(f"{name} is not symmetric: it differs from its transpose by {gap.data.max():.3g}")
