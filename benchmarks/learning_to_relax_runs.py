@@ -37,7 +37,6 @@ def shifted(variance: str, count: int, seed: int) -> dict[str, np.ndarray]:
         EpsilonGreedy,
         OmegaGrid,
         TsallisINF,
-        UniformOmega,
         golden_section,
         sor,
         young_omega,
@@ -47,7 +46,6 @@ def shifted(variance: str, count: int, seed: int) -> dict[str, np.ndarray]:
         "tsallis": TsallisINF(random_state=seed),
         "chebcb": ChebCB(bounds=SHIFTS, random_state=seed),
         "greedy": EpsilonGreedy(random_state=seed),
-        "uniform": UniformOmega(random_state=seed),
     }
     counts: dict[str, list[Any]] = {name: [] for name in (*learners, "grid", "optimal", "young")}
     stream = shifted_laplacians(count, variance=variance, sparse=False, random_state=1000 + seed)
@@ -74,23 +72,27 @@ def shifted_seeds(variance: str, count: int, seeds: int) -> dict[str, np.ndarray
     return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
 
 
-def heat_grid(nx: int, steps: int, omegas: list[float | None], golden: bool = False) -> np.ndarray:
-    """Counts of SSOR-PCG for every step and omega (None: plain CG); with ``golden``, of the best by golden section."""
+def heat_grid(
+    nx: int, steps: int, omegas: list[float | None], every: int = 1, golden: bool = False
+) -> np.ndarray:
+    """Counts of SSOR-PCG for omegas (None: plain CG) every so-many steps; with ``golden``, golden section too."""
     from gossamer.solve import golden_section, ssor_pcg
 
     pde, counts = heat(nx), []
-    for _ in range(steps):
+    for step in range(steps):
         A, b = pde.system(matrix_free=True)
 
         def run(omega: float | None, A: Any = A, b: np.ndarray = b, x0: np.ndarray = pde.u) -> Any:
             return ssor_pcg(A, b, omega=omega, x0=x0, threads=1)
 
-        results = [run(omega) for omega in omegas]
+        results = [run(omega) for omega in (omegas if step % every == 0 else omegas[:1])]
         row = [result.nit for result in results]
+        pde.advance(results[0].x)
+        if step % every:
+            continue
         if golden:
             row.append(golden_section(lambda omega: run(omega).nit, 1, 1.95)[1])
         counts.append(row)
-        pde.advance(results[0].x)
     return np.array(counts)
 
 

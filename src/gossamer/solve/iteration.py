@@ -131,12 +131,10 @@ class Watch:
 
     def replay(self, values: Iterable[float]) -> bool:
         """Record what a compiled loop kept of its iterations; True if it must end."""
-        over = False
-        for value in values:
-            self.history[self.measure].append(float(value))
-            self.history["seconds"].append(time.perf_counter() - self._began)
-            over = self._over(float(value))
-        return over
+        added = values.tolist() if isinstance(values, np.ndarray) else [float(value) for value in values]
+        self.history[self.measure] += added
+        self.history["seconds"] += [time.perf_counter() - self._began] * len(added)
+        return bool(added) and self._over(added[-1])
 
     def give_up(self, reason: str) -> None:
         """End the iteration because it cannot go on."""
