@@ -96,7 +96,7 @@ def heat_counts(full: bool) -> Iterator[Claim]:
         chebcb, tsallis, bins = (np.array([run.result().mean() for run in runs]) for runs in learned.values())
     omega, fixed = best_fixed(grid)
     note = (
-        f"5000 steps, 3 seeds, fixed omegas on every fourth step: ChebCB from {chebcb.min():.2f} to {chebcb.max():.2f}; "
+        f"5000 steps, 3 seeds, fixed omegas every fourth step: ChebCB from {chebcb.min():.2f} to {chebcb.max():.2f}; "
         f"Tsallis-INF in 6 bins {bins.mean():.2f}; instance-optimal on the grid {grid.min(axis=1).mean():.2f}; "
         f"best fixed omega {omega:.2f}"
     )
