@@ -111,22 +111,37 @@ def heat_learner(nx: int, steps: int, learner: str, seed: int) -> np.ndarray:
 
 
 class Timed:
-    """A learner whose time is taken."""
+    """A learner whose time is taken, question by question."""
 
     def __init__(self, learner: Any) -> None:
-        self.learner, self.seconds = learner, 0.0
+        self.learner, self.seconds = learner, []
         self.withdraw, self.best = learner.withdraw, learner.best
 
     def ask(self, context: float | None = None) -> Any:
         start = time.perf_counter()
         chosen = self.learner.ask(context)
-        self.seconds += time.perf_counter() - start
+        self.seconds.append(time.perf_counter() - start)
         return chosen
 
     def tell(self, index: int, cost: float, context: float | None = None) -> None:
         start = time.perf_counter()
         self.learner.tell(index, cost, context)
-        self.seconds += time.perf_counter() - start
+        self.seconds[-1] += time.perf_counter() - start
+
+
+def learner_times(nx: int, steps: int) -> tuple[float, float]:
+    """Median seconds of ChebCB a step, and of its steps in all, with no other solver between."""
+    from gossamer.solve import ChebCB, RelaxationTuner
+
+    timed, pde, whole = Timed(ChebCB(bounds=DIFFUSION, random_state=0)), heat(nx), []
+    tuner = RelaxationTuner("ssor_pcg", timed, threads=1)
+    for _ in range(steps):
+        A, b = pde.system()
+        start = time.perf_counter()
+        result = tuner.solve(A, b, x0=pde.u, context=diffusion(pde.t))
+        whole.append(time.perf_counter() - start)
+        pde.advance(result.x)
+    return float(np.median(timed.seconds)), float(np.median(whole))
 
 
 def heat_times(
