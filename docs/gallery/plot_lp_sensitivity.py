@@ -26,7 +26,7 @@ def ball(rows):
 
 
 # %%
-# The area of a point is its weight.
+# The area of a point grows with its weight.
 
 names = ("uniform", "leverage", "lewis", "sensitivity")
 figure, axes = plt.subplots(2, 4, figsize=(10, 5.4), layout="constrained")
@@ -35,7 +35,7 @@ for column, name in enumerate(names):
     coreset = lp_coreset(A, p, m, scores=name, random_state=1)
     top, below = axes[:, column]
     top.scatter(*A.T, s=2, color="0.8")
-    top.scatter(*A[coreset.index].T, s=coreset.weight, color="C3", alpha=0.6, linewidths=0)
+    top.scatter(*A[coreset.index].T, s=8 + coreset.weight, color="C3", alpha=0.6, linewidths=0)
     top.set(title=name, aspect="equal", xticks=[], yticks=[])
     for seed in range(12):
         below.plot(*ball(lp_coreset(A, p, m, scores=name, random_state=seed).apply(A)), color="C3", lw=0.6)

@@ -122,8 +122,9 @@ def sketched_lstsq(
         ``"uniform"``, ``"leverage"``; a callable ``(n, m, rng) -> Sketch``; or a sketch, for modes that draw one.
         On a Kronecker product ``"srht"`` is the tensor SRHT; the result says which ran.
     m : int, optional
-        Rows of the sketch; by default :func:`linf_sketch_size` for "sketch" and "average", ``4 d`` for "refine" and
-        ``16 d`` for "iterative", and at most n.
+        Rows of the sketch; by default :func:`linf_sketch_size` for "sketch" and "average", the same with
+        ``eps=1`` for "refine", and ``16 d`` if that is more for "iterative", and at most n. With fewer than
+        ``d log(d / delta)`` rows an SRHT of columns that live on few rows can lose rank.
     eps, delta : float
         Accuracy and probability of failure, for the default m and the error estimate.
     mode : {"sketch", "refine", "iterative", "average"}
@@ -165,7 +166,7 @@ def sketched_lstsq(
     Notes
     -----
     ``n d log m`` additions and ``2 m d^2`` operations for an SRHT; LSQR takes two passes over A an iteration, and
-    about 30 iterations for ``m = 4 d``. The estimate is, per coefficient, ``sqrt(2 log(2 d / delta) / (m - d))
+    some 15 to 30 iterations. The estimate is, per coefficient, ``sqrt(2 log(2 d / delta) / (m - d))
     ||S A x - S b||`` times the norm of a row of the inverse triangular factor: exact in distribution for a Gaussian
     sketch, and not to be trusted for sparse ones; of "refine" and "iterative" it is what the gradient that is left,
     and rounding, can move a coefficient by. The mean of several solutions divides it by the root of their number;
@@ -279,7 +280,8 @@ def _size(
             )
         m = sketch.shape[0]
     if m is None:
-        return min({"refine": 4 * tall.d, "iterative": 16 * tall.d}.get(mode, needed), tall.n)
+        least = linf_sketch_size(tall.n, tall.d, 1.0, delta)
+        return min({"refine": least, "iterative": max(16 * tall.d, least)}.get(mode, needed), tall.n)
     check_int("m", m, low=tall.d)
     if mode in ("sketch", "average") and m < min(needed, tall.n):
         warnings.warn(

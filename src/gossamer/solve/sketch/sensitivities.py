@@ -193,7 +193,7 @@ def _recursive_scores(
     n, d = Q.shape
     places, weights = lewis_directions(Q, Q[rows], p)
     upper = lewis_bounds(Q, weights, p)[rows]
-    size = math.ceil(9 * max(d, d ** (p / 2)) * math.log(max(d, 2)) / DISTORTION**2)
+    size = math.ceil(max(d, d ** (p / 2)) * math.log(max(d, 2)) / DISTORTION**2)
     if n <= SMALL or size >= n:
         B, w, loss = Q[weights > 0], np.ones(int((weights > 0).sum())), 0.0
     else:
