@@ -69,6 +69,7 @@ def test_callback_sees_everything_and_stops():
     assert [s[0] for s in seen] == [0, 1, 2]
     assert [s[2] for s in seen] == [0, 1, 2]
     assert run([1] * 5, callback=lambda it: it.nit == 1).nit == 1
+    assert run([1] * 5, callback=lambda it: np.float64(it.nit) >= 1).nit == 1
     assert run([1] * 5, callback=lambda it: None).nit == 4
 
 

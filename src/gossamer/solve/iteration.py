@@ -121,7 +121,8 @@ class Watch:
             self.history.setdefault(name, []).append(entry)
         if self.callback is not None:
             try:
-                asked = self.callback(Iteration(self.nit, x, value, values)) is True
+                asked = self.callback(Iteration(self.nit, x, value, values))
+                asked = isinstance(asked, (bool, np.bool_)) and bool(asked)
             except StopIteration:
                 asked = True
             if asked:
