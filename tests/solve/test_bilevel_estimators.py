@@ -100,7 +100,9 @@ def test_refusals():
 def test_lazy_rows_are_the_eager_ones(seed, radius, changing):
     rng = np.random.default_rng(seed)
     y0, s = np.zeros((7, 2)), np.zeros((7, 2))
-    lazy, eager = LazyDescent(y0.copy(), s, 0.3, radius), EagerDescent(y0.copy(), s, 0.3, radius)
+    lazy, eager = (
+        kind(y0.copy(), s, np.linspace(0.5, 1.5, 7), radius) for kind in (LazyDescent, EagerDescent)
+    )
     lazy.MOST_PIECES = 4
     for t in range(40):
         if changing and t % 3 == 0:

@@ -13,7 +13,7 @@ from gossamer._core.random import RandomState
 from gossamer.solve.bilevel.curvature import Samples, TrackedHessians, TrackedProducts, capped
 from gossamer.solve.bilevel.estimators import MSVR
 from gossamer.solve.bilevel.inner import EagerDescent, LazyDescent
-from gossamer.solve.bilevel.loop import BlockMethod, need
+from gossamer.solve.bilevel.loop import BlockMethod, check_rate, need, plain
 from gossamer.solve.bilevel.outer import DenseDescent, LazyDecay, dense
 from gossamer.solve.bilevel.problem import Direction, MultiBlockProblem, subtract
 from gossamer.solve.shards import Reduce
@@ -46,9 +46,11 @@ class BSVRB(BlockMethod):
         I; ``max(1, m // 10)`` by default.
     batch_size : int
         B.
-    lr, lr_lower : float
-        :math:`\eta` and :math:`\tau`.
-    lr_v : float, optional
+    lr : float
+        :math:`\eta`.
+    lr_lower : float or array, shape (m,)
+        :math:`\tau`; one a block where their curvatures differ.
+    lr_v : float or array, shape (m,), optional
         Step length of p in v2; ``lr_lower`` by default.
     alpha, beta : float
         Weights of the newest sample in MSVR and STORM, in (0, 1].
@@ -109,8 +111,8 @@ class BSVRB(BlockMethod):
         blocks_per_step: int | None = None,
         batch_size: int = 32,
         lr: float = 1e-2,
-        lr_lower: float = 0.5,
-        lr_v: float | None = None,
+        lr_lower: Any = 0.5,
+        lr_v: Any = None,
         alpha: float = 0.1,
         beta: float = 0.1,
         gamma: Any = "theory",
@@ -141,7 +143,7 @@ class BSVRB(BlockMethod):
         high = problem.smooth if smooth is None else smooth
         high = math.inf if high is None else check_float("smooth", high, low=0, closed="neither")
         radius = math.inf if v_radius is None else check_float("v_radius", v_radius, low=0, closed="neither")
-        lr_v = lr_lower if lr_v is None else check_float("lr_v", lr_v, low=0, closed="neither")
+        lr_v = self.lr_lower if lr_v is None else check_rate("lr_v", lr_v, problem.m)
 
         def estimator(shape: tuple[int, ...], project: Any) -> MSVR:
             return MSVR(problem.m, shape, self.blocks_per_step, alpha=alpha, gamma=gamma, project=project)
@@ -167,7 +169,8 @@ class BSVRB(BlockMethod):
         else:
             self.outer = DenseDescent(self._x0, beta, scaling)
         self._options |= {
-            "variant": variant, "lr_lower": lr_lower, "lr_v": lr_v, "alpha": alpha, "beta": beta, "gamma": gamma,
+            "variant": variant, "lr_lower": plain(lr_lower), "lr_v": plain(lr_v), "alpha": alpha, "beta": beta,
+            "gamma": gamma,
             "mu": mu, "smooth": smooth, "v_radius": v_radius, "lazy": lazy, "scaling": scaling,
         }  # fmt: skip
 
@@ -214,7 +217,7 @@ class BSVRB(BlockMethod):
     def set_factor(self, factor: float) -> None:
         """Scale all step lengths by ``factor`` from the next iteration on."""
         super().set_factor(factor)
-        self.inner.steps.change(self.t, self.lr_lower * self.factor)
+        self.inner.steps.change(self.t, self.factor)
         self.curvature.set_rate(self.t, self.factor)
 
     def _outer_gradient(self, at: Samples, point: Any, P: np.ndarray) -> Direction:

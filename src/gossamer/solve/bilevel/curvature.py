@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gossamer.solve.bilevel.estimators import MSVR
-from gossamer.solve.bilevel.inner import EagerDescent, LazyDescent, Pair
+from gossamer.solve.bilevel.inner import EagerDescent, LazyDescent, Pair, Rate
 from gossamer.solve.bilevel.spectrum import clip_eigenvalues, solve_positive
 
 
@@ -114,7 +114,7 @@ class TrackedProducts:
         With ``hvp_yy_g``.
     estimator : callable
         ``estimator(shape, project)`` gives an MSVR.
-    tau : float
+    tau : float or ndarray, shape (m,)
         Step length.
     radius : float
         Of the ball.
@@ -125,9 +125,9 @@ class TrackedProducts:
     n_projected = 0
 
     def __init__(
-        self, problem: Any, estimator: Callable[..., MSVR], tau: float, radius: float, lazy: bool
+        self, problem: Any, estimator: Callable[..., MSVR], tau: Rate, radius: float, lazy: bool
     ) -> None:
-        self.problem, self.tau = problem, tau
+        self.problem = problem
         self.gradients = estimator((problem.dim_y,), None)
         descent = LazyDescent if lazy else EagerDescent
         v = np.zeros((problem.m, problem.dim_y))
@@ -152,8 +152,8 @@ class TrackedProducts:
         self.rows.advance(t)
 
     def set_rate(self, t: int, factor: float) -> None:
-        """Scale the step length from iteration ``t`` on."""
-        self.rows.steps.change(t, self.tau * factor)
+        """Scale the step lengths from iteration ``t`` on."""
+        self.rows.steps.change(t, factor)
 
     def state(self) -> dict[str, np.ndarray]:
         """What a checkpoint holds."""
@@ -166,6 +166,9 @@ class TrackedProducts:
         self.gradients.value[:], self.gradients.seen[:] = state["u"], state["u_seen"]
 
 
-def capped(tau: float, gamma: float, smooth: float) -> float:
+def capped(tau: Rate, gamma: float, smooth: float) -> Rate:
     r"""The step length within :math:`\tau\gamma \le 0.5 / L`: a large correction times a long step feeds on itself."""
-    return tau if gamma == 0 or smooth == math.inf else min(tau, 0.5 / (gamma * smooth))
+    if gamma == 0 or smooth == math.inf:
+        return tau
+    most = 0.5 / (gamma * smooth)
+    return np.minimum(tau, most) if isinstance(tau, np.ndarray) else min(tau, most)

@@ -29,8 +29,8 @@ def multi_block_bilevel(
     blocks_per_step: int | None = None,
     batch_size: int = 32,
     lr: float = 1e-2,
-    lr_lower: float = 0.5,
-    lr_v: float | None = None,
+    lr_lower: Any = 0.5,
+    lr_v: Any = None,
     alpha: float = 0.1,
     beta: float = 0.1,
     gamma: Any = "theory",
@@ -74,8 +74,10 @@ def multi_block_bilevel(
         I; ``max(1, m // 10)`` by default.
     batch_size : int
         B.
-    lr, lr_lower, lr_v : float
-        Step lengths of x, of y, and of v (``lr_lower`` by default).
+    lr : float
+        Step length of x.
+    lr_lower, lr_v : float or array, shape (m,)
+        Step lengths of y and of v (as y by default); one a block where their curvatures differ.
     alpha, beta : float
         Weights of the newest sample in MSVR and STORM.
     gamma : "theory" or float
@@ -143,11 +145,11 @@ def multi_block_bilevel(
     elif method == "rsvrb":
         run = RSVRB(problem, x0, y0, beta=beta, mu=mu, smooth=smooth, **drawn)
     else:
-        plain = method == "soba"
+        as_soba = method == "soba"
         run = BSVRB(
-            problem, x0, y0, variant="v2" if plain else method, lr_v=lr_v, alpha=1.0 if plain else alpha,
-            beta=1.0 if plain else beta, gamma=0.0 if plain else gamma, mu=mu, smooth=smooth, v_radius=v_radius,
+            problem, x0, y0, variant="v2" if as_soba else method, lr_v=lr_v, alpha=1.0 if as_soba else alpha,
+            beta=1.0 if as_soba else beta, gamma=0.0 if as_soba else gamma, mu=mu, smooth=smooth, v_radius=v_radius,
             lazy=lazy, scaling=scaling, reduce=reduce, **drawn,
         )  # fmt: skip
-        run.name = "soba" if plain else run.name
+        run.name = "soba" if as_soba else run.name
     return run.run(maxiter, tol=tol, schedule=schedule, eval_every=eval_every, callback=callback)

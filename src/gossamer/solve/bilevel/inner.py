@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
+Rate = float | np.ndarray
 
 
 class StepLengths:
-    """A step length that changes at some iterations, summed over ranges of them."""
+    """A factor of step lengths that changes at some iterations, summed over ranges of them."""
 
-    def __init__(self, tau: float) -> None:
+    def __init__(self, tau: float = 1.0) -> None:
         self.starts, self.taus = [0], [tau]
 
     @property
@@ -58,22 +59,23 @@ class LazyDescent:
         Start; taken over, not copied.
     direction : ndarray, shape (m, d)
         The estimates s, read whenever a block moves.
-    tau : float
-        Step length.
+    tau : float or ndarray, shape (m,)
+        Step length, of each block; ``steps`` holds a factor of it that may change.
     radius : float
         Rows are projected onto this ball after each step; ``inf`` leaves them.
     """
 
     MOST_PIECES = 32
 
-    def __init__(self, y: np.ndarray, direction: np.ndarray, tau: float, radius: float = math.inf) -> None:
+    def __init__(self, y: np.ndarray, direction: np.ndarray, tau: Rate, radius: float = math.inf) -> None:
         self.y, self.direction, self.radius = y, direction, radius
+        self.tau = np.array(np.broadcast_to(tau, len(y)))[:, None]
         self.last = np.zeros(len(y), np.int64)
-        self.steps = StepLengths(tau)
+        self.steps = StepLengths()
 
     def read(self, blocks: np.ndarray, t: int) -> Pair:
         """The rows of ``blocks`` at iteration ``t`` and at ``t - 1``."""
-        rows = self.y[blocks], self.direction[blocks], self.last[blocks]
+        rows = self.y[blocks], self.tau[blocks] * self.direction[blocks], self.last[blocks]
         before = self._walk(*rows, max(t - 1, 0))
         now = self._walk(before, rows[1], np.full(len(blocks), max(t - 1, 0)), t)
         return now, before
@@ -126,10 +128,11 @@ class LazyDescent:
 class EagerDescent:
     """The same iterates, every block moved at every step: O(m d). Arguments as for :class:`LazyDescent`."""
 
-    def __init__(self, y: np.ndarray, direction: np.ndarray, tau: float, radius: float = math.inf) -> None:
+    def __init__(self, y: np.ndarray, direction: np.ndarray, tau: Rate, radius: float = math.inf) -> None:
         self.y, self.direction, self.radius = y, direction, radius
+        self.tau = np.array(np.broadcast_to(tau, len(y)))[:, None]
         self.before = y.copy()
-        self.steps = StepLengths(tau)
+        self.steps = StepLengths()
 
     def read(self, blocks: np.ndarray, t: int) -> Pair:
         """The rows of ``blocks`` now and one step ago."""
@@ -141,7 +144,7 @@ class EagerDescent:
     def advance(self, t: int) -> None:
         """Move every block along its direction."""
         self.before = self.y.copy()
-        self.y -= self.steps.now * self.direction
+        self.y -= self.steps.now * self.tau * self.direction
         if self.radius < math.inf:
             self.y[:] = into_ball(self.y, self.radius)
 

@@ -17,6 +17,7 @@ from gossamer._core.errors import ArgumentError, FormatError, ShapeError, bad_ar
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.solve.bilevel.checkpoint import read_checkpoint, write_checkpoint
 from gossamer.solve.bilevel.exact import objective
+from gossamer.solve.bilevel.inner import Rate
 from gossamer.solve.bilevel.problem import Counted, MultiBlockProblem, check_problem
 from gossamer.solve.iteration import CONVERGED, MAXITER, Callback, SolverResult, Watch
 from gossamer.solve.shards import Reduce
@@ -48,7 +49,7 @@ class BilevelResult(SolverResult):
         Calls of each oracle, counted in blocks.
     n_projected : int
         Estimates of Hessians that left the allowed range of eigenvalues and were projected.
-    lr_lower : float
+    lr_lower : float or ndarray, shape (m,)
         The inner step length that was used, after its bound.
     step_seconds : float
         Time spent in iterations, without evaluations.
@@ -61,7 +62,7 @@ class BilevelResult(SolverResult):
     samples: int = 0
     oracle_calls: dict[str, int] = field(default_factory=dict)
     n_projected: int = 0
-    lr_lower: float = math.nan
+    lr_lower: Any = math.nan
     step_seconds: float = 0.0
 
 
@@ -80,8 +81,10 @@ class BlockMethod(ABC):
         I; ``max(1, m // 10)`` by default.
     batch_size : int
         B, samples a block.
-    lr, lr_lower : float
-        Outer and inner step lengths.
+    lr : float
+        Outer step length.
+    lr_lower : float or array, shape (m,)
+        Inner step length, of each block.
     random_state : int or Generator
         Source of blocks and samples.
     reduce : callable, optional
@@ -100,7 +103,7 @@ class BlockMethod(ABC):
         blocks_per_step: int | None = None,
         batch_size: int = 32,
         lr: float = 1e-2,
-        lr_lower: float = 0.5,
+        lr_lower: Any = 0.5,
         random_state: RandomState = None,
         reduce: Reduce | None = None,
     ) -> None:
@@ -113,7 +116,7 @@ class BlockMethod(ABC):
         )
         self.batch_size = check_int("batch_size", batch_size, low=1)
         self.lr = check_float("lr", lr, low=0)
-        self.lr_lower = check_float("lr_lower", lr_lower, low=0, closed="neither")
+        self.lr_lower = check_rate("lr_lower", lr_lower, m)
         self._x0 = np.array(check_array("x0", x0, ndim=1), np.float64)
         if self._x0.shape != (problem.dim_x,):
             raise ShapeError(
@@ -324,6 +327,23 @@ def _rate(schedule: Schedule) -> Callable[[float], float]:
     if not callable(schedule):
         raise bad_argument("schedule", schedule, "None, 'stage' or a function of the progress in [0, 1)")
     return schedule
+
+
+def check_rate(name: str, rate: Any, m: int) -> Rate:
+    """A positive step length, or one a block."""
+    if np.ndim(rate) == 0:
+        return check_float(name, rate, low=0, closed="neither")
+    rates = np.array(check_array(name, rate, ndim=1), np.float64)
+    if rates.shape != (m,):
+        raise ShapeError(f"{name} has shape {rates.shape}: expected a number or ({m},), one a block")
+    if np.any(rates <= 0):
+        raise bad_argument(name, float(rates.min()), "positive step lengths")
+    return rates
+
+
+def plain(rate: Any) -> Any:
+    """A step length, or one a block, fit for JSON."""
+    return rate if np.ndim(rate) == 0 else np.asarray(rate, np.float64).tolist()
 
 
 def need(problem: Any, oracle: str, method: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from gossamer._core.checks import check_float
 from gossamer._core.errors import bad_argument
 from gossamer._core.random import RandomState
-from gossamer.solve.bilevel.loop import BlockMethod, need
+from gossamer.solve.bilevel.loop import BlockMethod, need, plain
 from gossamer.solve.bilevel.outer import DenseDescent
 from gossamer.solve.bilevel.problem import Direction, MultiBlockProblem, SparseVector, subtract
 
@@ -34,8 +34,10 @@ class RSVRB(BlockMethod):
         Zeros by default.
     blocks_per_step, batch_size : int
         I and B, for each of the two draws.
-    lr, lr_lower : float
-        Outer and inner step lengths.
+    lr : float
+        Outer step length.
+    lr_lower : float or array, shape (m,)
+        Inner step length, of each block.
     beta : float
         In (0, 1], of all estimates.
     mu, smooth : float, optional
@@ -69,7 +71,7 @@ class RSVRB(BlockMethod):
         blocks_per_step: int | None = None,
         batch_size: int = 32,
         lr: float = 1e-2,
-        lr_lower: float = 0.5,
+        lr_lower: Any = 0.5,
         beta: float = 0.1,
         mu: float | None = None,
         smooth: float | None = None,
@@ -98,7 +100,7 @@ class RSVRB(BlockMethod):
         self.kept, self.kept_blocks = np.zeros((count, d, d)), np.zeros(0, np.int64)
         self.slot = np.full(m, -1, np.int64)
         self.J = self.J_before = None if problem.jac_xy_g is None else np.zeros((m, problem.dim_x, d))
-        self._options |= {"lr_lower": lr_lower, "beta": beta, "mu": mu, "smooth": smooth}
+        self._options |= {"lr_lower": plain(lr_lower), "beta": beta, "mu": mu, "smooth": smooth}
 
     @property
     def x(self) -> np.ndarray:
@@ -134,7 +136,7 @@ class RSVRB(BlockMethod):
                 self._follow(self.J, blocks, p.jac_xy_g(*now), p.jac_xy_g(*before)),
             )
         self.inner_before = self.inner
-        self.inner = self.inner - self.lr_lower * self.factor * self.s
+        self.inner = self.inner - self.factor * np.reshape(self.lr_lower, (-1, 1)) * self.s
         self.outer.push(new, old, self.lr * self.factor)
         self.t += 1
         self.largest = max(float(np.abs(self.inner).max()), float(np.abs(self.s).max()))

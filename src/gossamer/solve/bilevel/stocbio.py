@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gossamer._core.checks import check_float, check_int
+from gossamer._core.checks import check_int
 from gossamer._core.random import RandomState
-from gossamer.solve.bilevel.loop import BlockMethod
+from gossamer.solve.bilevel.loop import BlockMethod, check_rate, plain
 from gossamer.solve.bilevel.outer import DenseDescent
 from gossamer.solve.bilevel.problem import MultiBlockProblem, subtract
 
@@ -30,9 +30,11 @@ class StocBiO(BlockMethod):
         Zeros by default.
     blocks_per_step, batch_size : int
         I and B.
-    lr, lr_lower : float
-        Outer and inner step lengths.
-    lr_v : float, optional
+    lr : float
+        Outer step length.
+    lr_lower : float or array, shape (m,)
+        Inner step length, of each block.
+    lr_v : float or array, shape (m,), optional
         Of the series, below 1 over the largest eigenvalue; ``lr_lower`` by default.
     terms : int
         K.
@@ -55,8 +57,8 @@ class StocBiO(BlockMethod):
         blocks_per_step: int | None = None,
         batch_size: int = 32,
         lr: float = 1e-2,
-        lr_lower: float = 0.5,
-        lr_v: float | None = None,
+        lr_lower: Any = 0.5,
+        lr_v: Any = None,
         terms: int = 10,
         random_state: RandomState = None,
     ) -> None:
@@ -64,10 +66,10 @@ class StocBiO(BlockMethod):
             problem, x0, y0, blocks_per_step=blocks_per_step, batch_size=batch_size, lr=lr, lr_lower=lr_lower,
             random_state=random_state,
         )  # fmt: skip
-        self.lr_v = self.lr_lower if lr_v is None else check_float("lr_v", lr_v, low=0, closed="neither")
+        self.lr_v = self.lr_lower if lr_v is None else check_rate("lr_v", lr_v, problem.m)
         self.terms = check_int("terms", terms, low=1)
         self.inner, self.outer = self._y0.copy(), DenseDescent(self._x0, 1.0)
-        self._options |= {"lr_lower": lr_lower, "lr_v": self.lr_v, "terms": self.terms}
+        self._options |= {"lr_lower": plain(lr_lower), "lr_v": plain(self.lr_v), "terms": self.terms}
 
     @property
     def x(self) -> np.ndarray:
@@ -88,18 +90,19 @@ class StocBiO(BlockMethod):
         """Do one iteration."""
         p, x, blocks = self.problem, self.outer.x, self.draw()
         Y = self.inner[blocks]
+        tau, tau_v = (np.broadcast_to(rate, p.m)[blocks, None] for rate in (self.lr_lower, self.lr_v))
         for _ in range(self.terms):
             batch = p.sample(blocks, self.batch_size, self.rng)
-            Y = Y - self.lr_lower * self.factor * p.grad_y_g(x, Y, blocks, batch)
+            Y = Y - self.factor * tau * p.grad_y_g(x, Y, blocks, batch)
         self.inner[blocks] = Y
         batch = p.sample(blocks, self.batch_size, self.rng)
         term = p.grad_y_f(x, Y, blocks, batch)
         series = term.copy()
         for _ in range(self.terms):
             drawn = p.sample(blocks, self.batch_size, self.rng)
-            term = term - self.lr_v * p.hvp_yy_g(x, Y, term, blocks, drawn)
+            term = term - tau_v * p.hvp_yy_g(x, Y, term, blocks, drawn)
             series += term
-        implicit = p.jtvp_xy_g(x, Y, self.lr_v * series, blocks, batch)
+        implicit = p.jtvp_xy_g(x, Y, tau_v * series, blocks, batch)
         G = subtract(p.grad_x_f(x, Y, blocks, batch), implicit, 1 / len(blocks))
         self.outer.push(G, G, self.lr * self.factor)
         self.t += 1

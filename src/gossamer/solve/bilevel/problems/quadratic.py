@@ -31,7 +31,7 @@ class QuadraticBilevel(MultiBlockProblem):
     m, dim_x, dim_y : int
         Blocks and sizes.
     seed : int
-        Of the matrices; eigenvalues of each H are uniform in [1, 4].
+        Of the matrices; eigenvalues of each H are uniform in [1, 4], entries of B, c and t standard normal.
     noise : float
         Standard deviation of a sample's noise on :math:`\nabla_y g` and :math:`\nabla_y f`.
     noise_matrix : float, optional
@@ -71,7 +71,7 @@ class QuadraticBilevel(MultiBlockProblem):
         Q = np.linalg.qr(rng.normal(size=(m, dim_y, dim_y)))[0]
         self.H = (Q * rng.uniform(1, 4, (m, 1, dim_y))) @ Q.swapaxes(1, 2)
         self.H = 0.5 * (self.H + self.H.swapaxes(1, 2))
-        self.B = rng.normal(size=(m, dim_y, dim_x)) / np.sqrt(dim_x)
+        self.B = rng.normal(size=(m, dim_y, dim_x))
         self.c, self.t = rng.normal(size=(m, dim_y)), rng.normal(size=(m, dim_y))
 
     def sample(self, blocks: np.ndarray, size: int, rng: np.random.Generator) -> Noise:
