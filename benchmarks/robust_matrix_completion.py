@@ -59,7 +59,9 @@ def cost(full: bool) -> Iterator[Claim]:
     def note(method: str) -> str:
         listed = ", ".join(f"k={k}: {s:.2f} s" for k, s in zip(ranks, seconds[method]))
         inner = "" if method == "exact" else f"; steps {steps[method][0]:.1f} to {steps[method][-1]:.1f}"
-        return f"4000 x 4000, p = 0.25, one thread, a twentieth of the lines timed and scaled; {listed}{inner}"
+        return (
+            f"4000 x 4000, p = 0.25, one thread, a twentieth of the lines timed and scaled; {listed}{inner}"
+        )
 
     for method in ("cg", "shared"):
         yield Claim(f"Exponent of a half sweep's time in the rank, {method}, warm, to 1e-2", "<= 1.3",
