@@ -78,14 +78,16 @@ def lewis_weights(A: Any, p: float, *, tol: float = 1e-10, max_iter: int = 200) 
     return weights
 
 
-def iterate_weights(A: Any, p: float, tol: float, max_iter: int = 200) -> tuple[np.ndarray, float]:
-    """:func:`lewis_weights` of a checked matrix, and the last change."""
+def iterate_weights(
+    A: Any, p: float, tol: float, max_iter: int = 200, *, orthonormal: bool = False
+) -> tuple[np.ndarray, float]:
+    """:func:`lewis_weights` of a checked matrix, whose columns may be known to be orthonormal; and the last change."""
     out = np.zeros(A.shape[0])
-    X = whitener(A)
-    held = np.flatnonzero(quadratic_forms(A, X) > 0)
+    Q = A if orthonormal else np.asarray(A @ whitener(A))
+    held = np.flatnonzero(np.einsum("ij,ij->i", Q, Q) > 0)
     if not len(held):
         return out, 0.0
-    Q = np.asarray(A[held] @ X)
+    Q = Q if len(held) == len(Q) else Q[held]
     logs = np.full(len(held), np.log(Q.shape[1] / len(held)))
     share, change, before = (p / 2 if p <= 2 else 2 * p / (p + 2)), np.inf, np.inf
     for _ in range(max_iter):

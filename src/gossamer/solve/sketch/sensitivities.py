@@ -171,7 +171,7 @@ def exact_scores(Q: np.ndarray, p: float, rows: np.ndarray) -> np.ndarray:
 
 def lewis_directions(Q: np.ndarray, rows: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
     """For every row the x of the Lewis ellipsoid where it is largest, with ``row @ x = 1``; and the Lewis weights."""
-    weights = iterate_weights(Q, p, 1e-8)[0]
+    weights = iterate_weights(Q, p, 1e-8, orthonormal=True)[0]
     held = weights > 0
     X = gram_factor(Q[held], weights[held] ** (1 - 2 / p))
     places = rows @ X @ X.T
@@ -308,7 +308,7 @@ def total_sensitivity(
     if not Q.shape[1]:
         return 0.0
     count = 20 * Q.shape[1] if n_samples is None else check_int("n_samples", n_samples, low=1)
-    weights = iterate_weights(Q, p, 1e-8)[0]
+    weights = iterate_weights(Q, p, 1e-8, orthonormal=True)[0]
     chance = weights / weights.sum()
     drawn, times = np.unique(rng.choice(len(Q), count, p=chance), return_counts=True)
     values, _, _ = _recursive_scores(Q, p, drawn, 1 + 1e-9, rng)
@@ -337,7 +337,7 @@ def max_sensitivity(A: Any, p: float = 1.0, *, n_solves: int | None = None) -> t
     Q = np.asarray(A @ whitener(A))
     if not Q.shape[1]:
         return 0.0, 0.0
-    bounds = lewis_bounds(Q, iterate_weights(Q, p, 1e-8)[0], p)
+    bounds = lewis_bounds(Q, iterate_weights(Q, p, 1e-8, orthonormal=True)[0], p)
     count = 2 * Q.shape[1] if n_solves is None else check_int("n_solves", n_solves, low=1)
     order = np.argsort(-bounds)
     solved = float(exact_scores(Q, p, order[:count]).max())
