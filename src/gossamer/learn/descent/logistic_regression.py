@@ -18,7 +18,7 @@ from gossamer.solve import BCDResult, Logistic, MultinomialLogistic, block_coord
 
 
 class BCDLogisticRegression(ClassifierMixin, BaseEstimator):
-    """Logistic regression, ``C sum_j loss(y_j, x_j . w + c) + penalty(w)``.
+    """Logistic regression, ``C sum_j loss(y_j, x_j w + c) + penalty(w)``.
 
     The objective of :class:`sklearn.linear_model.LogisticRegression`, minimised on a block of coordinates at a time by
     Newton steps, proximal ones for absolute values.

@@ -140,7 +140,7 @@ class LowRankCompleter(TransformerMixin, BaseEstimator):
         return filled
 
     def encode(self, X: Any) -> np.ndarray:
-        """Coefficients of rows on V from what is observed of them, shape (n_samples, rank_)."""
+        """Coefficients of rows on V from what is observed of them, shape (n_samples, rank)."""
         check_is_fitted(self, "components_")
         return self._codes(self._checked(X, reset=False))
 

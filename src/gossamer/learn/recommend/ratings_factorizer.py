@@ -15,7 +15,7 @@ from gossamer.solve import CompletionResult, matrix_completion
 
 
 class RatingsFactorizer(RegressorMixin, BaseEstimator):
-    r"""Ratings as ``mean + b_user + b_item + u_user . v_item``, fitted by alternating regressions (ALS-WR).
+    r"""Ratings as ``mean + b_user + b_item + u_user v_item``, fitted by alternating regressions (ALS-WR).
 
     Parameters
     ----------

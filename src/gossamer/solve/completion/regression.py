@@ -61,7 +61,7 @@ def multi_response_regression(
     random_state: RandomState = None,
     threads: int | None = None,
 ) -> tuple[np.ndarray, RegressionInfo]:
-    r"""Solve ``min_V sum_(i,j) observed (M_ij - u_i . v_j)^2 + sum_j lam_j |v_j|^2``, a regression a column.
+    r"""Solve ``min_V sum_(i,j) observed (M_ij - u_i v_j)^2 + sum_j lam_j |v_j|^2``, a regression a column.
 
     *Choosing a solver.* ``exact`` (normal equations, Cholesky) is fastest up to a rank of about 32; beyond it ``cg``
     is, which needs a number of steps that depends on how evenly rows are spread, not on the rank. ``shared``

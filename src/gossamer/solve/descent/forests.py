@@ -36,7 +36,7 @@ def greedy_forest(scores: Any, adjacency: Any) -> np.ndarray:
 
     Notes
     -----
-    O(n + |E| alpha(n)), by radix sort and union-find.
+    ``O(n + |E| alpha(n))``, by radix sort and union-find.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from gossamer.solve.descent.problems.linear import LinearModel
 
 
 class Logistic(LinearModel):
-    """Logistic loss, ``sum_j log(1 + exp(-y_j a_j . x)) + 1/2 sum l2_i x_i^2 + sum l1_i |x_i|``.
+    """Logistic loss, ``sum_j log(1 + exp(-y_j a_j x)) + 1/2 sum l2_i x_i^2 + sum l1_i |x_i|``.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class BCDProblem(ABC):
 
     @abstractmethod
     def bound(self, b: np.ndarray) -> np.ndarray:
-        """``H_b`` (|b|, |b|), no less than the block's Hessian anywhere."""
+        """``H_b``, square, no less than the block's Hessian anywhere."""
 
     @abstractmethod
     def bound_product(self, d: np.ndarray) -> np.ndarray:
