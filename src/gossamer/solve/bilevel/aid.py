@@ -62,21 +62,6 @@ class ExactAID(BlockMethod):
         self.inner, self.outer = self._y0.copy(), DenseDescent(self._x0, 1.0)
         self._options = {"blocks_per_step": self.blocks_per_step, "lr": self.lr, "tol": self.tol}
 
-    @property
-    def x(self) -> np.ndarray:
-        """The outer iterate; a view."""
-        return self.outer.x
-
-    @property
-    def y(self) -> np.ndarray:
-        """All inner iterates: each as of its block's last turn."""
-        return self.inner.copy()
-
-    @property
-    def gradient_norm(self) -> float:
-        """Norm of the last mean of blocks' gradients."""
-        return self.outer.norm
-
     def step(self) -> None:
         """Do one iteration."""
         blocks = self.draw()

@@ -184,11 +184,6 @@ class BSVRB(BlockMethod):
         """All inner iterates; O(m d)."""
         return self.inner.all(self.t)
 
-    @property
-    def gradient_norm(self) -> float:
-        """Norm of z, the estimate of the gradient of F."""
-        return self.outer.norm
-
     def step(self) -> None:
         """Do one iteration."""
         p, t = self.problem, self.t

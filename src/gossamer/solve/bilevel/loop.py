@@ -94,6 +94,9 @@ class BlockMethod(ABC):
     name: str = ""
     n_projected = 0
 
+    inner: Any
+    outer: Any
+
     def __init__(
         self,
         problem: MultiBlockProblem,
@@ -142,19 +145,19 @@ class BlockMethod(ABC):
         """Do one iteration."""
 
     @property
-    @abstractmethod
     def x(self) -> np.ndarray:
-        """The outer iterate."""
+        """The outer iterate; a view where the descent is dense."""
+        return self.outer.x
 
     @property
-    @abstractmethod
     def y(self) -> np.ndarray:
-        """All inner iterates."""
+        """All inner iterates: each as of its block's last turn."""
+        return self.inner.copy()
 
     @property
-    @abstractmethod
     def gradient_norm(self) -> float:
         """Norm of the estimate of the gradient of F."""
+        return self.outer.norm
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:

@@ -102,21 +102,6 @@ class RSVRB(BlockMethod):
         self.J = self.J_before = None if problem.jac_xy_g is None else np.zeros((m, problem.dim_x, d))
         self._options |= {"lr_lower": plain(lr_lower), "beta": beta, "mu": mu, "smooth": smooth}
 
-    @property
-    def x(self) -> np.ndarray:
-        """The outer iterate; a view."""
-        return self.outer.x
-
-    @property
-    def y(self) -> np.ndarray:
-        """All inner iterates."""
-        return self.inner.copy()
-
-    @property
-    def gradient_norm(self) -> float:
-        """Norm of the estimate of the gradient of F."""
-        return self.outer.norm
-
     def step(self) -> None:
         """Do one iteration."""
         p = self.problem

@@ -71,21 +71,6 @@ class StocBiO(BlockMethod):
         self.inner, self.outer = self._y0.copy(), DenseDescent(self._x0, 1.0)
         self._options |= {"lr_lower": plain(lr_lower), "lr_v": plain(self.lr_v), "terms": self.terms}
 
-    @property
-    def x(self) -> np.ndarray:
-        """The outer iterate; a view."""
-        return self.outer.x
-
-    @property
-    def y(self) -> np.ndarray:
-        """All inner iterates."""
-        return self.inner.copy()
-
-    @property
-    def gradient_norm(self) -> float:
-        """Norm of the last sampled gradient."""
-        return self.outer.norm
-
     def step(self) -> None:
         """Do one iteration."""
         p, x, blocks = self.problem, self.outer.x, self.draw()
