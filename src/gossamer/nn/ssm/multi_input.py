@@ -159,7 +159,7 @@ class S5(SSMLayer):
 
     def _scan(self, u: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         Lbar, Bbar, C = self.system()
-        total, last = torch.zeros(()), state
+        sums, last = [], state
         for direction, reads in enumerate(C):
             parts, x = [], state
             for part in chunks(u, len(Lbar), bool(direction)):
@@ -168,8 +168,8 @@ class S5(SSMLayer):
                 )
                 parts.append(y)
             last = last if direction else x
-            total = total + torch.cat(parts[::-1] if direction else parts, dim=1)
-        return total, last
+            sums.append(torch.cat(parts[::-1] if direction else parts, dim=1) if parts[1:] else parts[0])
+        return (sums[0] + sums[1] if self.bidirectional else sums[0]), last
 
     def _step(self, u: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         Lbar, Bbar, C = self.system()
