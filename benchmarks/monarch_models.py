@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
@@ -298,12 +297,12 @@ def burgers_data() -> tuple[torch.Tensor, torch.Tensor]:
     from gossamer.science import burgers, burgers_fields
 
     fields = burgers_fields(300, 1024, random_state=0)
-    solved = burgers(fields, 0.1, steps=2000 if np.abs(fields).max() < 2 else 4000)
+    solved = burgers(fields, 0.1, steps=400)  # ten times as many differ by less than float32 holds
     return tuple(torch.from_numpy(a[:, ::8].astype(np.float32)) for a in (fields, solved))
 
 
-def burgers_operator(transform: str, seconds: float, epochs: int) -> tuple[float, int]:
-    """Train a neural operator on Burgers' equation; relative L2 error on test fields, and the epochs done."""
+def burgers_operator(transform: str, epochs: int) -> float:
+    """Train a neural operator on Burgers' equation; relative L2 error on test fields."""
     from gossamer.nn import FourierOperator1d
 
     u, v = burgers_data()
@@ -311,26 +310,23 @@ def burgers_operator(transform: str, seconds: float, epochs: int) -> tuple[float
     net = FourierOperator1d(128, modes=16, width=32, transform=transform)
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-3)
     order = torch.Generator().manual_seed(0)
-    start, done = time.perf_counter(), 0
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(epochs // 5, 1), 0.5)
-    while done < epochs and time.perf_counter() - start < seconds:
+    for _ in range(epochs):
         for part in torch.randperm(200, generator=order).split(20):
             optimizer.zero_grad()
             ((net(u[part]) - v[part]).norm(dim=1) / v[part].norm(dim=1)).mean().backward()
             optimizer.step()
         schedule.step()
-        done += 1
     with torch.no_grad():
-        return float(((net(u[200:]) - v[200:]).norm(dim=1) / v[200:].norm(dim=1)).mean()), done
+        return float(((net(u[200:]) - v[200:]).norm(dim=1) / v[200:].norm(dim=1)).mean())
 
 
 def operator(full: bool) -> Iterator[Claim]:
     """Burgers' equation learned by the Fourier neural operator, its transforms fixed or learned."""
     torch.set_num_threads(2)
     epochs = 50
-    learned, done = burgers_operator("monarch", 25, epochs)
-    fixed, _ = burgers_operator("fft", 25, done)
+    learned, fixed = burgers_operator("monarch", epochs), burgers_operator("fft", epochs)
     yield Claim("Relative L2 error of the operator with learned transforms, Burgers' equation", "<= 0.8x", learned, "",
                 fixed, "the Fourier neural operator, equal epochs and seed",
-                note=f"200 fields of 128 points to train on, 100 to test; {done} epochs, width 32, 16 modes",
+                note=f"200 fields of 128 points to train on, 100 to test; {epochs} epochs, width 32, 16 modes",
                 paper="error -40 % with learned transforms (PDE and MRI)")  # fmt: skip
