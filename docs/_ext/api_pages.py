@@ -14,6 +14,7 @@ ROOMS = (
     "gossamer.solve",
     "gossamer.nn",
     "gossamer.learn",
+    "gossamer.graph",
     "gossamer.sparsify",
     "gossamer.science",
     "gossamer.compress",

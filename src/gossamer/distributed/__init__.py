@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "completion": ["matrix_completion"],
+        "covariance": ["covariance"],
         "queries": ["query_map"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],

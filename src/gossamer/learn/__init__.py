@@ -5,6 +5,7 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "causal.colide": ["CoLiDE"],
         "descent.label_propagation": ["BCDLabelPropagation"],
         "descent.lasso": ["BCDLasso"],
         "descent.logistic_regression": ["BCDLogisticRegression"],

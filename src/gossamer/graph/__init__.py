@@ -1,0 +1,11 @@
+"""Graphs: drawn at random, compared, and measured."""
+
+from gossamer._core.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    attributes={
+        "causal.dag_metrics": ["cpdag", "dag_metrics", "edge_average_precision"],
+        "causal.linear_sem": ["LinearSEM", "simulate_dag", "simulate_linear_sem"],
+    },
+)

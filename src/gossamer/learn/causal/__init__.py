@@ -1,0 +1,1 @@
+"""Causal graphs of the columns of a table."""

@@ -1,0 +1,1 @@
+"""Directed acyclic graphs of linear effects, found by continuous optimisation."""
