@@ -56,6 +56,11 @@ __getattr__, __dir__, __all__ = attach(
         "linear.monarch": ["MonarchLayer", "MonarchLinear", "MonarchReport", "monarchize"],
         "linear.structured": ["StructuredLinear", "replace_linears"],
         "matching.transport_plan": ["ot_plan"],
+        "operators.conjugate_direction": [
+            "ConjugateDirectionNet",
+            "load_conjugate_direction_net",
+            "save_conjugate_direction_net",
+        ],
         "operators.fourier_operator": ["FourierOperator1d", "SpectralConv1d"],
         "operators.monarch_fft": ["MonarchFFT", "MonarchFFT2"],
         "ssm.attack": ["fourier_attack", "spike_frequency"],

@@ -1,10 +1,14 @@
-"""Scientific computing with structure: partial differential equations, and force fields of atoms."""
+"""Scientific computing with structure: partial differential equations, fluids, and force fields of atoms."""
 
 from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "fluids.comparison": ["SolverComparison", "compare_solvers"],
+        "fluids.poisson": ["PoissonSystem", "open_box", "poisson_system"],
+        "fluids.scenes": ["fluid_scene"],
+        "fluids.smoke": ["Smoke"],
         "forcefield.emt_clusters": ["emt_clusters"],
         "forcefield.gaunt_mace": ["GauntMACE"],
         "forcefield.structures": ["AtomBatch", "Structure", "batch_structures"],

@@ -8,6 +8,7 @@ import numpy as np
 
 from gossamer._core.checks import check_float
 from gossamer.solve.iteration import Callback, SolverResult, Watch
+from gossamer.solve.linear.conjugation import conjugate_gradients
 from gossamer.solve.operators import check_preconditioner, check_system
 
 
@@ -79,20 +80,5 @@ def cg(
         "residual", tol=goal, maxiter=10 * len(b) if maxiter is None else maxiter, callback=callback
     )
     r = b - operator.matvec(x) if x.any() else b.copy()
-    p, rho = np.zeros_like(r), 0.0
-    over = watch(x, float(np.linalg.norm(r)))
-    while not over:
-        z = r if apply is None else np.asarray(apply(r), dtype=r.dtype).reshape(r.shape)
-        before, rho = rho, float(r @ z)
-        p = z + (rho / before) * p if before else z.copy()
-        q = operator.matvec(p)
-        curvature = float(p @ q)
-        if not curvature > 0 or not rho > 0:
-            name, value = ("M", rho) if not rho > 0 else ("A", curvature)
-            watch.give_up(f"{name} is not positive definite: a direction has curvature {value:.3g}")
-            break
-        step = rho / curvature
-        x += step * p
-        r -= step * q
-        over = watch(x, float(np.linalg.norm(r)))
+    conjugate_gradients(operator, x, r, watch, apply)
     return watch.result(x, kind=SolverResult, method="cg")

@@ -10,6 +10,9 @@ from gossamer.solve.iteration import SolverResult
 
 METHODS = {
     "cg": "gossamer.solve.linear.cg:cg",
+    "dcdm": "gossamer.solve.linear.dcdm:dcdm",
+    "deflated-cg": "gossamer.solve.linear.deflated_cg:deflated_cg",
+    "icpcg": "gossamer.solve.linear.icpcg:icpcg",
     "sor": "gossamer.solve.linear.relaxation.sor:sor",
     "ssor-pcg": "gossamer.solve.linear.relaxation.ssor_pcg:ssor_pcg",
 }
@@ -26,7 +29,9 @@ def solve(A: Any, b: Any, *, method: str = "cg", **options: Any) -> SolverResult
     b : array, shape (n,)
         Right side.
     method : str
-        ``"cg"``: conjugate gradients, with ``M`` any preconditioner. ``"sor"``: successive over-relaxation with a
+        ``"cg"``: conjugate gradients, with ``M`` any preconditioner. ``"icpcg"``: the same with an incomplete Cholesky
+        factor. ``"deflated-cg"``: the same, conjugate to a few vectors. ``"dcdm"``: directions that ``M`` proposes,
+        such as a network, made conjugate. ``"sor"``: successive over-relaxation with a
         parameter ``omega``. ``"ssor-pcg"``: conjugate gradients preconditioned by it, as fast as two sweeps.
     **options
         ``x0``, ``rtol``, ``maxiter``, ``callback``, and what the method takes besides, such as ``M``.

@@ -1,0 +1,1 @@
+"""Incompressible fluids on grids: the pressure systems, smoke, and solvers on them."""

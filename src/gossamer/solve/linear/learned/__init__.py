@@ -1,0 +1,1 @@
+"""Search directions that are learned."""
