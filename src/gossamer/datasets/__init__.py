@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "gsm8k": ["WordProblem", "load_gsm8k"],
         "locate": ["data_directory"],
         "movielens": ["Ratings", "load_movielens_100k"],
+        "planted_features": ["planted_features"],
         "sentence_pairs": ["SentencePair", "load_sentence_pairs", "split_sentences"],
         "shape_images": ["FactorImages", "factor_images"],
         "sotu": ["load_sotu"],

@@ -1,0 +1,3 @@
+#include "topk.inl"
+
+const gossamer::topk::Table gossamer::topk::portable_table = gossamer::topk::kernels;
