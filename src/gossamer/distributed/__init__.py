@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = attach(
         "queries": ["query_map"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],
+        "views": ["fit_views"],
     },
 )

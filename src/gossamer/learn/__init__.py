@@ -6,6 +6,10 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "causal.colide": ["CoLiDE"],
+        "cca.metrics": ["pcc", "pvc", "tcc"],
+        "cca.multiview_cca": ["MultiviewCCA"],
+        "cca.stochastic_cca": ["StochasticCCA"],
+        "cca.stochastic_pls": ["StochasticPLS"],
         "descent.label_propagation": ["BCDLabelPropagation"],
         "descent.lasso": ["BCDLasso"],
         "descent.logistic_regression": ["BCDLogisticRegression"],

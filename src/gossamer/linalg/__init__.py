@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
         "arithmetic.scaling": ["Scaled", "ScaledMatrix"],
         "arithmetic.sums": ["Sum", "SumMatrix"],
         "arithmetic.transposes": ["Transpose", "TransposedMatrix"],
+        "correlations": ["canonical_correlations"],
         "dynamics.hippo": ["HippoNormal", "hippo", "hippo_normal"],
         "dynamics.ptd": ["PTDResult", "hippo_ptd", "ptd"],
         "explanation": ["Explanation", "Fit", "explain"],

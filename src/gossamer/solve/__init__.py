@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = attach(
         "descent.problems.multinomial": ["MultinomialLogistic"],
         "descent.problems.problem": ["BCDProblem"],
         "descent.problems.quadratic": ["LabelPropagation", "Quadratic"],
+        "eigen.gep_ey": ["GEPResult", "gep_ey"],
         "iteration": ["ConvergenceWarning", "Iteration", "SolverResult", "Watch"],
         "linear.cg": ["cg"],
         "linear.dcdm": ["DCDMResult", "dcdm"],

@@ -5,6 +5,8 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     "gossamer.nn",
     attributes={
+        "cca.ey_loss": ["ey_loss"],
+        "cca.ssl_ey_loss": ["ssl_ey_loss"],
         "equivariant.gaunt_convolution": ["gaunt_convolve"],
         "equivariant.gaunt_product": ["gaunt_plan", "gaunt_power", "gaunt_product"],
         "matching.transport_plan": ["ot_plan"],

@@ -1,0 +1,1 @@
+"""Correlated subspaces of two or more views."""

@@ -1,0 +1,1 @@
+"""Losses on the agreement of representations, and networks trained by them."""

@@ -1,0 +1,3 @@
+#include "multiview.inl"
+
+const gossamer::multiview::Table gossamer::multiview::avx2_table = gossamer::multiview::kernels;
