@@ -117,6 +117,9 @@ class _Columns(View):
     def scores(self, x: np.ndarray) -> np.ndarray:
         return super().scores(stored(self.x, x))
 
+    def toward(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return super().toward(stored(self.x, x), z)
+
     def gradient(self, x: np.ndarray, r: np.ndarray, s: np.ndarray | None) -> float:
         return super().gradient(stored(self.x, x), r, s)
 

@@ -66,6 +66,11 @@ class ArrayBatches(Batches):
             rows = np.arange(start, min(start + size, self.rows))
             yield [self.take(array, rows) for array in self.arrays], len(rows)
 
+    def sample(self, count: int, rng: np.random.Generator) -> Batch:
+        """So many rows, or a batch if that is more, or all: any of them."""
+        rows = np.sort(rng.choice(self.rows, min(max(count, self.size), self.rows), replace=False))
+        return [self.take(array, rows) for array in self.arrays], len(rows)
+
     def take(self, array: Any, rows: np.ndarray) -> Any:
         """The rows in memory, as numbers that the kernels know."""
         return stored(array, rows)

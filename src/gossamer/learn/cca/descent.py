@@ -28,6 +28,8 @@ class EYDescent:
         Objects with the methods of :class:`View`.
     features : sequence of int
         Numbers of features.
+    components : int
+        K.
     ridge : sequence of float
         One a view.
     rate : float or "auto"
@@ -40,6 +42,7 @@ class EYDescent:
         self,
         views: list[Any],
         features: Sequence[int],
+        components: int,
         ridge: Sequence[float],
         *,
         rate: float | str,
@@ -52,6 +55,7 @@ class EYDescent:
         self.views, self.features, self.ridge = views, list(features), list(ridge)
         self.rate, self.adam, self.paired, self.shift, self.average = rate, adam, paired, shift, average
         self.scales = np.ones(len(views))
+        self._K = components
         # Adam moves every weight by about the rate, and weights of a view of p features are of size 1 / sqrt(p)
         p = np.array(self.features, np.float64)
         self._paces = np.exp(np.log(p).mean() / 2) / np.sqrt(p) if adam else np.ones(len(p))
@@ -73,10 +77,10 @@ class EYDescent:
         least = 4 if self.paired else 2
         if m < least:
             raise bad_argument("rows of a batch", m, f"at least {least}{' with paired=True' * self.paired}")
-        if self._rows < SCALE_ROWS:
+        if not self._grams:
+            self.begin(xs, m)
+        elif self._rows < SCALE_ROWS and self.number:
             self._measure(xs, m)
-        if not self.number:
-            self._begin(xs, m)
         zs = self._scores(xs)
         half = m // 2 if self.paired else m
         with np.errstate(over="ignore", invalid="ignore"):  # told apart below
@@ -113,6 +117,29 @@ class EYDescent:
         self._norms = deque(other._norms, maxlen=other._norms.maxlen)
         self._grams = self.each("gram")
 
+    def begin(self, xs: Sequence[Any], m: int, *, apart: bool = False) -> None:
+        """Choose the first weights from m rows: Gaussian directions, one power step towards those in which there is
+        variance, turned so that ``V = I``. Rows that are too few for that leave them Gaussian.
+        """
+        self._measure(xs, m)
+        if apart:  # rows that are no batch yet
+            self.each("adopt", [m] * len(self.views))
+            self.rows_seen = m
+        if m >= 4 * self._K:
+            self._grams = self.each("toward", xs, self._scores(xs))
+        zs, grams = self._scores(xs), self.each("gram")
+        factors = []
+        for a, z, gram in zip(self.ridge, zs, grams, strict=True):
+            z = z - z.mean(axis=0)
+            metric = (1 - a) * (z.T @ z) / (m - 1) + a * gram
+            known = (a == 1 or m >= 4 * self._K) and np.isfinite(metric).all()
+            if known and np.linalg.cond(metric) <= CONDITION**2:
+                root = np.linalg.cholesky(metric).T
+                factors.append(np.linalg.inv(root) / np.sqrt(len(zs)))
+            else:
+                factors.append(np.eye(self._K) / np.sqrt(max(np.trace(gram) / self._K, 1e-300)))
+        self._grams = self.each("turn", factors)
+
     def _measure(self, xs: Sequence[Any], m: int) -> None:
         """Root mean variance of each view over the first rows."""
         self._variance += m * np.array(self.each("variance", xs))
@@ -120,22 +147,6 @@ class EYDescent:
         if self._scaled:
             means = self._variance / (self._rows * np.array(self.features))
             self.scales = np.sqrt(np.where(means > 0, means, 1.0))
-
-    def _begin(self, xs: Sequence[Any], m: int) -> None:
-        """Turn Gaussian weights so that ``V = I`` on the first batch, where it is large enough to say how."""
-        zs, grams = self._scores(xs), self.each("gram")
-        factors = []
-        for a, p, z, gram in zip(self.ridge, self.features, zs, grams, strict=True):
-            K = len(gram)
-            z = z - z.mean(axis=0)
-            metric = (1 - a) * (z.T @ z) / (m - 1) + a * gram
-            known = a == 1 or m >= 4 * K
-            if known and np.isfinite(metric).all() and np.linalg.cond(metric) <= CONDITION**2:
-                root = np.linalg.cholesky(metric).T
-                factors.append(np.linalg.inv(root) / np.sqrt(len(zs)))
-            else:
-                factors.append(np.eye(K) / np.sqrt(p))
-        self._grams = self.each("turn", factors)
 
     def _scores(self, xs: Sequence[Any]) -> list[np.ndarray]:
         zs = [z / s for z, s in zip(self.each("scores", xs), self.scales, strict=True)]

@@ -18,6 +18,7 @@ from gossamer.learn.cca.descent import EYDescent
 from gossamer.learn.cca.rotation import Rotation, ScoreMoments, rotate
 from gossamer.learn.cca.view import View
 
+START_ROWS = 100  # of arrays, that the first weights are chosen from
 OPTIMIZERS = ("adam", "sgd")
 ACCEPTED = [np.dtype(name) for name in ("float64", "float32", "float16", "int8", "uint8")]
 
@@ -115,6 +116,7 @@ class EYEstimator(TransformerMixin, BaseEstimator):
         return kind(
             views,
             features,
+            int(self.n_components),
             self._ridges(len(views)),
             rate=rate,
             adam=check_choice("optimizer", self.optimizer, OPTIMIZERS) == "adam",
@@ -156,6 +158,8 @@ class EYEstimator(TransformerMixin, BaseEstimator):
         epochs = check_int("max_epochs", self.max_epochs, low=1)
         tol = None if self.tol is None else check_float("tol", self.tol, low=0)
         before: list[np.ndarray] | None = None
+        if descent is not None and isinstance(source, ArrayBatches):
+            descent.begin(*source.sample(max(START_ROWS, 4 * self.n_components), self._rng), apart=True)
         for epoch in range(epochs):
             count = 0
             for xs, m in source.epoch(self._rng if descent is not None else np.random.default_rng(0)):

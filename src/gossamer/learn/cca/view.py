@@ -65,6 +65,17 @@ class View:
         """``U U^T``, (K, K) float64."""
         return np.asarray(self.u @ self.u.T, np.float64)
 
+    def adopt(self, rows: int) -> int:
+        """Let the means of the first call of :meth:`variance`, of so many rows, count for those to come."""
+        self.average[:], self.rows = self.offset, rows
+        return rows
+
+    def toward(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """``U <- z^T (x - offset)``; returns the new :meth:`gram`."""
+        multiview.gradient(x, self.offset, z, self.u, None, self.g[:-1], self.threads)
+        self.u[:] = self.g[:-1]
+        return self.gram()
+
     def turn(self, factor: np.ndarray) -> np.ndarray:
         """``U <- factor^T U`` for factor (K, K); returns the new :meth:`gram`."""
         self.u = np.ascontiguousarray(factor.T.astype(self.u.dtype) @ self.u)
