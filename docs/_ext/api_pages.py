@@ -14,6 +14,7 @@ ROOMS = (
     "gossamer.solve",
     "gossamer.nn",
     "gossamer.learn",
+    "gossamer.learn.bars",
     "gossamer.graph",
     "gossamer.sparsify",
     "gossamer.science",

@@ -4,12 +4,21 @@ from gossamer._core.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
+    submodules=["bars"],
     attributes={
         "causal.colide": ["CoLiDE"],
         "cca.metrics": ["pcc", "pvc", "tcc"],
         "cca.multiview_cca": ["MultiviewCCA"],
         "cca.stochastic_cca": ["StochasticCCA"],
         "cca.stochastic_pls": ["StochasticPLS"],
+        "coding.annealing": ["AnnealingSchedule"],
+        "coding.binary": ["BinarySparseCoding"],
+        "coding.discrete": ["DiscreteSparseCoding"],
+        "coding.gaussian": ["GaussianSparseCoding"],
+        "coding.maximal_causes": ["MaximalCausesAnalysis"],
+        "coding.maximum_magnitude": ["MaximumMagnitudeCausesAnalysis"],
+        "coding.posterior": ["PosteriorResult"],
+        "coding.ternary": ["TernarySparseCoding"],
         "descent.label_propagation": ["BCDLabelPropagation"],
         "descent.lasso": ["BCDLasso"],
         "descent.logistic_regression": ["BCDLogisticRegression"],

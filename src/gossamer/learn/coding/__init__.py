@@ -1,0 +1,1 @@
+"""Probabilistic sparse coding by expectation truncation."""
