@@ -19,6 +19,7 @@ from gossamer.cli import (
     generate,
     info,
     recipes,
+    select,
     spgemm,
     systems,
 )
@@ -79,6 +80,7 @@ for module in (
     explain,
     demo,
     recipes,
+    select,
     systems,
     doctor,
     spgemm,

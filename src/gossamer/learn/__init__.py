@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = attach(
         "recommend.low_rank_completer": ["LowRankCompleter"],
         "recommend.ratings_factorizer": ["RatingsFactorizer"],
         "robust.lp_regressor": ["LpRegressor"],
+        "select.quick_selection": ["QuickSelection", "neuron_strength"],
+        "select.selection_scores": ["SelectionScores", "clustering_accuracy", "selection_scores"],
         "select.sparse_walsh": ["SparseWalshRegressor"],
     },
 )

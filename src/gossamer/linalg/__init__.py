@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "operator": ["Plan", "StructuredMatrix"],
         "products.lscd_model": ["Machine", "calibrate_machine", "lscd_model"],
         "products.spmm": ["spmm"],
+        "random_positions": ["draw_positions", "empty_positions", "erdos_renyi_count"],
         "sketches.hashing": ["OSNAP", "CountSketch"],
         "sketches.independent": ["GaussianSketch", "RademacherSketch"],
         "sketches.sampling": ["LeverageSampling", "UniformSampling"],
