@@ -33,7 +33,8 @@ def test_solutions_are_those_in_memory(mode):
     np.testing.assert_allclose(there.x, here.x, atol=1e-11)
     assert there.method == here.method
     np.testing.assert_allclose(there.residual_norm, here.residual_norm)
-    np.testing.assert_allclose(there.linf_error_estimate, here.linf_error_estimate, rtol=0.5)
+    # a refined solution is right to rounding, so its estimate is of rounding: only its size is the same
+    np.testing.assert_allclose(there.linf_error_estimate, here.linf_error_estimate, rtol=1e-5, atol=1e-15)
 
 
 def test_a_cluster_sketches_its_own_chunks(client):

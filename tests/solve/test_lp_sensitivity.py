@@ -135,6 +135,36 @@ def test_scores_from_a_coreset_of_many_rows():
     assert (abs(np.log(found.scores / true)) < np.log(2)).all()
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "vandermonde", "heavy"])
+@pytest.mark.parametrize("p", [0.5, 1, 4])
+def test_halves_overestimate_and_their_sum_is_bounded(kind, p):
+    n, d = 9000, 4
+    A = lp_matrix(n, d, kind, random_state=0)
+    found = lp_sensitivities(A, p, method="halving", random_state=0)
+    rows = np.argsort(found.scores)[:: n // 12]
+    if p >= 1:
+        true = lp_sensitivities(A, p, rows=rows, factor=1.01, random_state=0).scores
+    else:
+        true = d ** (p / 2 - 1) * lewis_weights(A, p)[rows]  # below the sensitivities
+    assert (found.scores[rows] >= 0.99 * true).all()
+    assert found.total <= 1.5 * 2 * max(d, d ** (p - 1)) * 1.5  # the ellipsoid bounds a row by d^{p/2-1} w
+    some = lp_sensitivities(A, p, method="halving", rows=rows, random_state=0)
+    np.testing.assert_array_equal(some.scores, found.scores[rows])
+
+
+def test_rows_outside_the_span_of_a_half_have_score_one():
+    A = np.zeros((8000, 3))
+    A[:, :2] = gaussian(8000, 2)
+    A[17] = [1.0, 2, 3]
+    missed = 0
+    for seed in range(6):
+        found = lp_sensitivities(A, 1, method="halving", random_state=seed)
+        assert found.scores[17] == 1
+        missed += found.scores[17] == 1
+        assert found.scores[18:].max() < 0.1
+    assert missed == 6
+
+
 def test_buckets_overestimate_within_their_size():
     A = gaussian(120, 4)
     found = lp_sensitivities(A, 1, method="bucket", bucket=4, random_state=0)

@@ -104,7 +104,7 @@ def test_full_precision_on_an_ill_conditioned_problem(mode, k):
     b = A @ rng.normal(size=(20, k or 1)) + 1e-6 * rng.normal(size=(4000, k or 1))
     b = b if k else b[:, 0]
     result = sketched_lstsq(A, b, mode=mode, random_state=0, rtol=1e-15, maxiter=60)
-    best = exact(A, b)
+    best = exact(A, b)  # itself right to eps cond^2 ||r|| / (||A|| ||x||), 4e-9 here
     assert np.linalg.norm(result.x - best) <= 1e-8 * np.linalg.norm(best)
     tame = np.linalg.qr(A)[0] + 0.1 * V[:1]
     fine = sketched_lstsq(tame, b, mode=mode, random_state=0, maxiter=40)
@@ -121,7 +121,7 @@ def test_refinement_with_condition_1e6_reaches_ten_digits():
     A = (U * np.geomspace(1, 1e-6, 30)) @ V.T
     truth = rng.normal(size=30)
     out = rng.normal(size=3000)
-    b = A @ truth + 1e-9 * (out - U @ (U.T @ out))
+    b = A @ truth + 1e-9 * (out - U @ (U.T @ out))  # a larger residual, times cond^2 eps, would hide ten digits
     result = sketched_lstsq(A, b, mode="refine", random_state=0, rtol=1e-15, maxiter=40)
     assert np.linalg.norm(result.x - truth) <= 1e-10 * np.linalg.norm(truth)
     assert (abs(result.x - truth) <= result.linf_error_estimate).all()

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "completion": ["matrix_completion"],
         "covariance": ["covariance"],
+        "coresets": ["leverage_scores", "lewis_weights", "lp_coreset"],
         "queries": ["query_map"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],

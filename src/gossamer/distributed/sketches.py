@@ -8,6 +8,7 @@ import numpy as np
 
 from gossamer._core.errors import ShapeError, UnsupportedError
 from gossamer._core.lazy import require
+from gossamer.distributed.row_blocks import check_chunked_rows
 from gossamer.linalg import Sketch
 from gossamer.solve import SketchedResult
 from gossamer.solve.sketch.lstsq import solve_tall
@@ -38,7 +39,7 @@ def sketch_rows(S: Sketch, A: Any) -> Any:
         If A is not a Dask array.
     """
     da, dask = require("dask.array", "distributed"), require("dask", "distributed")
-    A = _check_dask("A", A)
+    A = check_chunked_rows("A", A)
     if A.shape[0] != S.shape[1]:
         raise ShapeError(f"A has shape {A.shape}: expected {S.shape[1]} rows to fit S{S.shape}")
     held = dask.delayed(S)
@@ -88,7 +89,7 @@ class _TallBlocks:
 
     def __init__(self, A: Any, b: Any) -> None:
         da = require("dask.array", "distributed")
-        self.A = _check_dask("A", A)
+        self.A = check_chunked_rows("A", A)
         if self.A.ndim != 2 or self.A.shape[0] < self.A.shape[1] or not self.A.shape[1]:
             raise ShapeError(
                 f"A has shape {self.A.shape}: expected at least as many rows as columns, and one"
@@ -134,9 +135,3 @@ def _partial(S: Sketch, block: Any, start: int) -> np.ndarray:
     if not np.isfinite(block).all():
         raise ValueError(f"rows {start} to {start + len(block) - 1} have NaN or infinite entries")
     return S.partial(block, start)
-
-
-def _check_dask(name: str, A: Any) -> Any:
-    if not hasattr(A, "dask") or not hasattr(A, "to_delayed"):
-        raise UnsupportedError(f"{name} is a {type(A).__name__}: expected a Dask array")
-    return A if A.ndim == 1 else A.rechunk({1: -1})

@@ -111,17 +111,12 @@ class LpRegressor(RegressorMixin, BaseEstimator):
             warnings.filterwarnings("ignore", message="A has rank")  # dependent columns are usual in data
             if self.coreset is not None and self.coreset < X.shape[0]:
                 check_int("coreset", self.coreset, low=1)
-                column = y[:, None]
-                both = (
-                    scipy.sparse.hstack([A, column], format="csr")
-                    if scipy.sparse.issparse(A)
-                    else np.hstack([A, column])
-                )
                 drawn = lp_coreset(
-                    both,
+                    A,
                     self.p,
                     self.coreset,
                     scores=self.scores,
+                    b=y,
                     sample_weight=weights,
                     random_state=self.random_state,
                 )

@@ -15,21 +15,11 @@ from gossamer._core.checks import check_array, check_choice, check_float, check_
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer._core.results import Result
-from gossamer.solve.sketch.leverage import check_rows_matrix, quadratic_forms, whitener
-from gossamer.solve.sketch.lewis import iterate_weights
+from gossamer.solve.sketch.halving import halving_scores
+from gossamer.solve.sketch.leverage import blocks_whitener, check_rows_matrix
+from gossamer.solve.sketch.row_blocks import MatrixBlocks, RowBlocks
 from gossamer.solve.sketch.row_sample import independent_sample, multinomial_sample
-from gossamer.solve.sketch.sensitivities import lp_sensitivities
-
-SCORES = (
-    "lewis",
-    "sensitivity",
-    "leverage",
-    "root_leverage",
-    "leverage+sensitivity",
-    "sensitivity+l2",
-    "uniform",
-)
-
+from gossamer.solve.sketch.row_scores import SCORES, row_scores, sample_in_rounds
 
 @dataclass(frozen=True, kw_only=True)
 class Coreset(Result):
@@ -90,7 +80,7 @@ def lp_sample_size(
     r"""Rows to sample for ``||S A x||_p^p`` to be within ``1 +- eps`` of ``||A x||_p^p`` for all x.
 
     The bounds of the analysis with constant one, :math:`m = v \log(n / \delta) / \epsilon^2`: for p <= 2 the value v is
-    d for Lewis weights and root leverage, the smaller of :math:`S^{2/p}` and :math:`d^{1-p/2} S` for sensitivities and
+    d for Lewis weights, halving and root leverage, the smaller of :math:`S^{2/p}` and :math:`d^{1-p/2} S` for sensitivities and
     ``S + d`` for sensitivities plus leverage; for p > 2 it is :math:`d^{p/2}`, :math:`S^{2-2/p}` and
     :math:`d^{2/p} S^{2-4/p}`.
 
@@ -145,13 +135,14 @@ def lp_coreset(
     delta: float = 0.01,
     scores: Any = "lewis",
     sampling: str = "independent",
+    b: Any = None,
     sample_weight: Any = None,
     random_state: RandomState = None,
 ) -> Coreset:
     r"""Draw a weighted subset of rows that keeps :math:`\|A x\|_p` for every x.
 
     Lewis weights are the cheap choice that is good for every p; sensitivities, and their mixture with leverage, need
-    fewer rows for p > 2 where their sum is small. For regression draw from ``[A, b]``.
+    fewer rows for p > 2 where their sum is small. For regression scores have to see ``b`` as well.
 
     Parameters
     ----------
@@ -165,11 +156,14 @@ def lp_coreset(
         Accuracy and probability of failure, for :func:`lp_sample_size` where m is not given.
     scores : str or array, shape (n,)
         What rows are drawn by: "lewis", "sensitivity", "leverage", "root_leverage", "leverage+sensitivity",
-        "sensitivity+l2", "uniform", or numbers. "root_leverage" is :math:`\tau_i^{p/2}`; for p < 2 with eps given it is
+        "sensitivity+l2", "halving", "uniform", or numbers. "halving" takes one pass over long tables, and over a half of
+        them, a quarter and so on, where "lewis" takes eight or so; it draws a little less well. "root_leverage" is :math:`\tau_i^{p/2}`; for p < 2 with eps given it is
         computed anew on the sample while that shrinks, down to m rows if m is given too. "leverage+sensitivity" is half
         of each, as shares.
     sampling : {"independent", "multinomial"}
         A coin for each row, with probabilities that sum to m, or m draws.
+    b : array, shape (n,), optional
+        One more column: rows are drawn by scores of ``[A, b]``, which is not formed.
     sample_weight : array, shape (n,), optional
         Weights that the rows have already.
     random_state : int, Generator or None
@@ -202,22 +196,51 @@ def lp_coreset(
     check_choice("sampling", sampling, ("independent", "multinomial"))
     A = check_rows_matrix("A", A)
     n = A.shape[0]
-    rng = check_random_state(random_state)
     prior = _check_weights(sample_weight, n)
-    rows = _scaled(A, prior ** (1 / p))
-    Q = np.asarray(rows @ whitener(rows))
-    m = _rows_wanted(m, eps, delta, p, scores, n, Q.shape[1])
+    side = None
+    if b is not None:
+        side = to_numpy(check_array("b", b, ndim=1)).astype(np.float64, copy=False)
+        if side.shape != (n,):
+            raise ShapeError(f"b has shape {side.shape}: expected ({n},), as many as A has rows")
+        side = side * prior ** (1 / p)
+    blocks = MatrixBlocks(_scaled(A, prior ** (1 / p)), side)
+    return draw_coreset(
+        blocks, p, m, eps, delta, scores, sampling, prior, check_random_state(random_state)
+    )
+
+
+def draw_coreset(
+    blocks: RowBlocks,
+    p: float,
+    m: int | None,
+    eps: float | None,
+    delta: float,
+    scores: Any,
+    sampling: str,
+    prior: np.ndarray | None,
+    rng: np.random.Generator,
+) -> Coreset:
+    """:func:`lp_coreset` of rows in blocks, which have the roots of their prior weights in them."""
+    n = blocks.n
+    _check_size(m, eps, scores)
+    X, values = None, None
+    if isinstance(scores, str) and scores == "halving":
+        values, rank = halving_scores(blocks, p, rng)
+    else:
+        X = blocks_whitener(blocks)
+        rank = X.shape[1]
+    m = _rows_wanted(m, eps, delta, p, scores, n, rank)
     rounds = 1
     if isinstance(scores, str) and scores == "root_leverage" and p < 2 and eps is not None:
-        index, weight, rounds = _recursive(Q, p, m, eps, rng)
+        index, weight, rounds = sample_in_rounds(blocks, X, p, m, eps, rng)
     else:
-        values = _scores(Q, p, scores, rng)
+        values = row_scores(blocks, X, p, scores, rng) if values is None else values
         draw = independent_sample if sampling == "independent" else multinomial_sample
-        index, weight = draw(values * (prior > 0), m, rng)
+        index, weight = draw(values if prior is None else values * (prior > 0), m, rng)
     return Coreset(
         message=f"{len(index)} of {n} rows by {scores if isinstance(scores, str) else 'given scores'}",
         index=index,
-        weight=weight * prior[index],
+        weight=weight if prior is None else weight * prior[index],
         p=p,
         n=n,
         rounds=rounds,
@@ -289,59 +312,16 @@ def _reduce(held: Any, p: float, m: int, scores: str, rng: np.random.Generator) 
     return rows[coreset.index], coreset.weight, index[coreset.index]
 
 
-def _recursive(
-    Q: np.ndarray, p: float, m: int, eps: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sample by roots of leverage, again and again, while that takes a tenth of the rows away."""
-    index, weight = np.arange(len(Q)), np.ones(len(Q))
-    rounds = 0
-    while True:
-        rounds += 1
-        rows = Q[index] * weight[:, None] ** (1 / p)
-        forms = np.minimum(quadratic_forms(rows, whitener(rows)), 1.0) ** (p / 2)
-        share = 2 * rounds**2  # accuracies eps / (2 r^2) sum to less than eps
-        wanted = max(m, forms.sum() * math.log(len(Q) + 1) * share**2 / eps**2 / 4)
-        wanted = m if wanted >= 0.9 * len(index) else wanted
-        if wanted >= len(index):
-            return index, weight, rounds
-        kept, factor = independent_sample(forms, wanted, rng)
-        index, weight = index[kept], weight[kept] * factor
-        if wanted == m:
-            return index, weight, rounds
-
-
-def _scores(Q: np.ndarray, p: float, scores: Any, rng: np.random.Generator) -> np.ndarray:
-    forms = np.einsum("ij,ij->i", Q, Q)
-    if not isinstance(scores, str):
-        values = to_numpy(check_array("scores", scores, ndim=1)).astype(np.float64)
-        if values.shape != forms.shape or values.min(initial=0) < 0:
-            raise ArgumentError(f"scores: expected {len(forms)} numbers >= 0, one a row")
-        return values
-    if scores == "uniform":
-        return np.ones(len(Q))
-    if scores == "lewis":
-        return iterate_weights(Q, p, 0.05, orthonormal=True)[
-            0
-        ]  # a sample is as good by weights within a twentieth
-    if scores == "leverage":
-        return forms
-    if scores == "root_leverage":
-        return forms ** (p / 2)
-    values = lp_sensitivities(Q, p, random_state=rng).scores
-    if scores == "sensitivity":
-        return values
-    if scores == "sensitivity+l2":
-        return values + forms
-    return values / values.sum() / 2 + forms / forms.sum() / 2
+def _check_size(m: int | None, eps: float | None, scores: Any) -> None:
+    if isinstance(scores, str):
+        check_choice("scores", scores, SCORES)
+    if (m is None) == (eps is None) and not (scores == "root_leverage" if isinstance(scores, str) else False):
+        raise ArgumentError(f"m={m!r}, eps={eps!r}: expected one of them")
 
 
 def _rows_wanted(
     m: int | None, eps: float | None, delta: float, p: float, scores: Any, n: int, rank: int
 ) -> int:
-    if isinstance(scores, str):
-        check_choice("scores", scores, SCORES)
-    if (m is None) == (eps is None) and not (scores == "root_leverage" if isinstance(scores, str) else False):
-        raise ArgumentError(f"m={m!r}, eps={eps!r}: expected one of them")
     if rank == 0:
         raise ArgumentError("A: expected at least one row that is not zero")
     if m is None:

@@ -11,8 +11,8 @@ from gossamer._core.errors import ArgumentError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.solve.sketch.coreset import Coreset
 from gossamer.solve.sketch.leverage import check_rows_matrix, whitener
-from gossamer.solve.sketch.lewis import gram_factor
-from gossamer.solve.sketch.sensitivities import lewis_directions
+from gossamer.solve.sketch.lewis import iterate_weights
+from gossamer.solve.sketch.row_blocks import MatrixBlocks
 
 ASCENTS, STEPS, TOP = 50, 40, 200
 
@@ -58,9 +58,7 @@ def coreset_distortion(
     rng = check_random_state(random_state)
     Q = np.asarray(A @ whitener(A))
     weights = coreset.sample_weight()
-    lewis = lewis_directions(Q, Q[:1], p)[1] if len(Q) else np.empty(0)
-    held = lewis > 0
-    basis = gram_factor(Q[held], lewis[held] ** (1 - 2 / p))
+    lewis, _, basis = iterate_weights(MatrixBlocks(Q), None, p, 1e-8)
     top = np.argsort(-lewis)[:TOP]
     gram = basis @ basis.T
     starts = np.concatenate(

@@ -15,8 +15,8 @@ from gossamer._core.checks import check_array, check_choice, check_finite
 from gossamer._core.errors import ArgumentError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.linalg.sketches.hashing import OSNAP
+from gossamer.solve.sketch.row_blocks import MatrixBlocks, RowBlocks, squared_norms, triangles
 
-BLOCK = 1 << 20  # numbers of a block of rows
 Rows = Any
 """A real matrix (n, d) as an ndarray or csr_array."""
 
@@ -76,45 +76,40 @@ def leverage_scores(A: Any, *, method: str = "auto", random_state: RandomState =
     if method == "auto":
         method = "sketch" if scipy.sparse.issparse(A) and d > 1000 else "exact"
     if method == "exact" or n <= 8 * d:
-        return np.minimum(quadratic_forms(A, whitener(A)), 1.0)
+        return np.minimum(squared_norms(MatrixBlocks(A), whitener(A)), 1.0)
     rng = check_random_state(random_state)
     whiten = whitener(OSNAP(n, 8 * d, min(8, 8 * d), seed=rng) @ A)
     count = max(8, math.ceil(4 * math.log(n + 1)))
     directions = rng.standard_normal((whiten.shape[1], count)) / math.sqrt(count)
-    return np.minimum(quadratic_forms(A, whiten @ directions), 1.0)
+    return np.minimum(squared_norms(MatrixBlocks(A), whiten @ directions), 1.0)
 
 
 def whitener(A: Rows, warn: bool = True) -> np.ndarray:
     """A matrix X (d, rank) for which the columns of ``A X`` are orthonormal and span those of A."""
-    dense = np.asarray(A.toarray() if scipy.sparse.issparse(A) else A, np.float64)
-    d = dense.shape[1]
-    scale = np.linalg.norm(dense, axis=0)
+    return blocks_whitener(MatrixBlocks(A), warn)
+
+
+def blocks_whitener(blocks: RowBlocks, warn: bool = True) -> np.ndarray:
+    """:func:`whitener` of a matrix in blocks, in one pass."""
+    d = blocks.d
+    stack = triangles(blocks)
+    scale = np.linalg.norm(stack, axis=0)  # norms of the columns of A
     scale[scale == 0] = 1.0
-    R = np.linalg.qr(dense / scale, mode="r") if len(dense) >= d else dense / scale
+    R = np.linalg.qr(stack / scale, mode="r") if len(stack) >= d else stack / scale
     diagonal = np.abs(np.diagonal(R))
     if len(R) >= d and diagonal.min(initial=1.0) > 1e-8:
         return scipy.linalg.solve_triangular(R, np.eye(d)) / scale[:, None]
     values, right = np.linalg.svd(R, full_matrices=False)[1:]
-    kept = values > max(dense.shape) * np.finfo(np.float64).eps * values.max(initial=0.0)
+    kept = values > max(blocks.n, d) * np.finfo(np.float64).eps * values.max(initial=0.0)
     if warn and kept.sum() < d:
         warnings.warn(
             f"A has rank {int(kept.sum())}, less than its {d} columns: the pseudo-inverse is taken",
             RankDeficientRowsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     # in the space of the rows, so that solutions in this basis have the least norm
     space = np.linalg.qr(right[kept].T * scale[:, None])[0]
     return space @ (space.T @ ((right[kept].T / values[kept]) / scale[:, None]))
-
-
-def quadratic_forms(A: Rows, X: np.ndarray) -> np.ndarray:
-    """Squared norms of the rows of ``A X``, by blocks of rows: (n,)."""
-    out = np.empty(A.shape[0])
-    step = max(BLOCK // max(X.shape[1], 1), 1)
-    for lo in range(0, A.shape[0], step):
-        part = A[lo : lo + step] @ X
-        np.einsum("ij,ij->i", part, part, out=out[lo : lo + step])
-    return out
 
 
 def check_rows_matrix(name: str, A: Any) -> Rows:

@@ -16,8 +16,10 @@ from gossamer._core.checks import check_array, check_float
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer.solve.iteration import Callback, SolverResult, Watch
 from gossamer.solve.sketch.coreset import Coreset
-from gossamer.solve.sketch.leverage import BLOCK, check_rows_matrix, whitener
+from gossamer.solve.sketch.leverage import check_rows_matrix, whitener
+from gossamer.solve.sketch.lewis import weighted_gram
 from gossamer.solve.sketch.power_loss import curvature, slope, smoothed, stages
+from gossamer.solve.sketch.row_blocks import MatrixBlocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ def lp_regression(
     sample_weight : array, shape (n,), optional
         Weights of the powers, not negative.
     coreset : Coreset, optional
-        Solve on these rows with these weights, drawn by :func:`lp_coreset` from ``[A, b]``; or from A alone where
-        values of b are dear.
+        Solve on these rows with these weights, drawn by :func:`lp_coreset` from A and b; or from A alone where values
+        of b are dear.
     tol : float
         For p > 1 the relative decrement of Newton's method: twice what a step would gain, over the value.
     maxiter : int
@@ -120,25 +122,29 @@ def _rows_used(
     b = to_numpy(check_array("b", b, ndim=1, finite=coreset is None)).astype(np.float64)
     if b.shape != (n,):
         raise ShapeError(f"b has shape {b.shape}: expected ({n},), as many as A has rows")
-    weights = np.ones(n)
+    weights = None
     if sample_weight is not None:
         weights = to_numpy(check_array("sample_weight", sample_weight, ndim=1)).astype(np.float64)
         if weights.shape != (n,) or weights.min(initial=0) < 0:
             raise ArgumentError(f"sample_weight: expected {n} numbers >= 0, one a row")
-    index = np.flatnonzero(weights > 0)
-    if coreset is not None:
+    if coreset is None:
+        weights = np.ones(n) if weights is None else weights
+        index = np.flatnonzero(weights > 0)
+        weights = weights[index]
+    else:
         if coreset.n != n or coreset.p != p:
             raise ArgumentError(
                 f"coreset is of {coreset.n} rows and p={coreset.p:g}: expected {n} rows and p={p:g}"
             )
-        weights = weights * coreset.sample_weight()
-        index = coreset.index[weights[coreset.index] > 0]
+        index, more = coreset.index, weights
+        weights = coreset.weight if more is None else coreset.weight * more[index]
+        index, weights = index[weights > 0], weights[weights > 0]
     if not len(index):
         raise ArgumentError("sample_weight: expected at least one positive weight")
     if len(index) == n:
         return check_rows_matrix("A", A), b, weights
     rows = scipy.sparse.csr_array(A)[index] if scipy.sparse.issparse(A) else to_numpy(A)[index]
-    return check_rows_matrix("A", rows), check_array("b", b[index], ndim=1), weights[index]
+    return check_rows_matrix("A", rows), check_array("b", b[index], ndim=1), weights
 
 
 def _linear_program(Q: np.ndarray, b: np.ndarray, weights: np.ndarray, X: np.ndarray) -> LpResult:
@@ -174,7 +180,7 @@ def _linear_program(Q: np.ndarray, b: np.ndarray, weights: np.ndarray, X: np.nda
 def _newton(
     Q: np.ndarray, b: np.ndarray, weights: np.ndarray, p: float, X: np.ndarray, watch: Watch
 ) -> LpResult:
-    root = np.sqrt(weights)
+    root, rows = np.sqrt(weights), MatrixBlocks(Q)
     z = scipy.linalg.lstsq(Q * root[:, None], b * root, lapack_driver="gelsy", check_finite=False)[0]
     r = Q @ z - b
     scale = float(np.abs(r).max(initial=0.0))
@@ -189,9 +195,9 @@ def _newton(
         for _ in range(watch.maxiter):
             s = r / scale
             gradient = Q.T @ (weights * slope(s, exponent, mu))
-            H = _gram(Q, weights * curvature(s, exponent, mu))
+            H = sum(rows.each(weighted_gram, weights * curvature(s, exponent, mu)))
             H[np.diag_indices_from(H)] += 1e-14 * np.trace(H) / len(H)
-            move = -scipy.linalg.solve(H, gradient, assume_a="pos", check_finite=False)
+            move = -np.linalg.solve(H, gradient)
             value = float(weights @ smoothed(s, exponent, mu))
             decrement = -float(gradient @ move)
             over = last and watch(X @ z, max(decrement / value, 0.0) if value else 0.0)
@@ -220,13 +226,3 @@ def _result(
 ) -> LpResult:
     fun = float(weights @ np.abs(r) ** p)
     return watch.result(x, kind=LpResult, fun=fun, rows_used=len(r), method=method)
-
-
-def _gram(Q: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    d = Q.shape[1]
-    G = np.zeros((d, d))
-    step = max(BLOCK // max(d, 1), 1)
-    for lo in range(0, len(Q), step):
-        part = Q[lo : lo + step]
-        G += (part * weights[lo : lo + step, None]).T @ part
-    return G

@@ -15,16 +15,18 @@ def inclusion_probabilities(scores: np.ndarray, m: float) -> np.ndarray:
     held = np.flatnonzero(scores > 0)
     if not len(held):
         raise ArgumentError("scores: expected at least one positive number")
-    out = np.zeros(len(scores))
     if m >= len(held):
-        out[held] = 1.0
-        return out
-    order = held[np.argsort(-scores[held], kind="stable")]
-    rest = np.cumsum(scores[order][::-1])[::-1]  # rest[k]: sum without the k largest
+        return (scores > 0).astype(np.float64)
+    most = min(int(m) + 1, len(held))  # no more than m can be certain: the others need no order
+    top = held if most == len(held) else held[np.argpartition(-scores[held], most - 1)[:most]]
+    order = top[np.argsort(-scores[top], kind="stable")]
+    below = np.ones(len(scores), bool)
+    below[top] = False
+    rest = np.cumsum(scores[order][::-1])[::-1] + scores.sum(where=below)  # rest[k]: sum without the k largest
     free = m - np.arange(len(order))
     certain = int(np.argmax((free > 0) & (scores[order] * free <= rest)))
+    out = np.minimum(scores * ((m - certain) / rest[certain]), 1.0)
     out[order[:certain]] = 1.0
-    out[order[certain:]] = np.minimum(scores[order[certain:]] * (m - certain) / rest[certain], 1.0)
     return out
 
 

@@ -14,9 +14,11 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, CostError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer._core.results import Result
+from gossamer.solve.sketch.halving import halving_scores
 from gossamer.solve.sketch.leverage import check_rows_matrix, whitener
-from gossamer.solve.sketch.lewis import gram_factor, iterate_weights
+from gossamer.solve.sketch.lewis import iterate_weights
 from gossamer.solve.sketch.lp_minimum import least_powers
+from gossamer.solve.sketch.row_blocks import MatrixBlocks, RowBlocks, squared_norms
 from gossamer.solve.sketch.row_sample import independent_sample
 
 MOST_VERTICES = 20_000
@@ -33,7 +35,8 @@ class SensitivityResult(Result):
     scores : ndarray, shape (q,)
         Sensitivities, or estimates between the bounds; zero for rows that are zero.
     lower, upper : ndarray, shape (q,)
-        Bounds. Where a coreset stands for the matrix they hold as far as it keeps norms to a third.
+        Bounds. Where a coreset stands for the matrix they hold as far as it keeps norms to a third. ``"halving"`` has
+        no lower ones: zeros.
     total : float
         Sum of the scores.
     solves : int
@@ -72,10 +75,12 @@ def lp_sensitivities(
     p : float
         Positive. Below one the problem is not convex: exact for few columns, by enumeration, and otherwise bounds by
         Lewis weights.
-    method : {"recursive", "exact", "bucket"}
+    method : {"recursive", "exact", "bucket", "halving"}
         ``"recursive"`` bounds all rows by the ellipsoid of Lewis weights and solves, on a coreset, for those whose
         bounds are further apart than ``factor``. ``"exact"`` solves a convex problem for every row: for a few
         thousand. ``"bucket"``, for p = 1, solves one for every ``bucket`` rows, for their random sums: overestimates.
+        ``"halving"`` finds a coreset of a random half of the rows, from a coreset of a half of the half and so on, and
+        bounds what a row adds to it: overestimates for any p, in a pass over the rows and one over a half, a quarter ...
     rows : array of int, optional
         Rows to find scores of; all by default.
     factor : float
@@ -116,7 +121,7 @@ def lp_sensitivities(
     (True, True)
     """
     p = check_float("p", p, low=0, closed="neither")
-    check_choice("method", method, ("recursive", "exact", "bucket"))
+    check_choice("method", method, ("recursive", "exact", "bucket", "halving"))
     check_float("factor", factor, low=1, closed="neither")
     check_int("bucket", bucket, low=1)
     A = check_rows_matrix("A", A)
@@ -128,28 +133,40 @@ def lp_sensitivities(
         or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < n)
     ):
         raise ArgumentError(f"rows: expected integers from 0 to {n - 1}")
-    Q = np.asarray(A @ whitener(A))
+    blocks, rng = MatrixBlocks(A), check_random_state(random_state)
+    if method == "halving":
+        upper = halving_scores(blocks, p, rng)[0][chosen]
+        return _result(upper, np.zeros(len(chosen)), upper, 0, method)
+    X = whitener(A)
+    if method == "recursive":
+        values, (lower, upper), solves = recursive_scores(blocks, X, p, factor, rng, rows if rows is None else chosen)
+        return _result(values, lower, upper, solves, method)
+    Q = np.asarray(A @ X)
     held = chosen[np.einsum("ij,ij->i", Q[chosen], Q[chosen]) > 0]
     if method == "exact":
         values, solves = exact_scores(Q, p, held), len(held)
         bounds = values, values
-    elif method == "bucket":
+    else:
         if p != 1:
             raise ArgumentError(f'p={p:g}: expected 1 for method="bucket"')
-        values, bounds, solves = _bucket_scores(Q, held, bucket, check_random_state(random_state))
-    else:
-        values, bounds, solves = _recursive_scores(Q, p, held, factor, check_random_state(random_state))
+        values, bounds, solves = _bucket_scores(Q, held, bucket, rng)
     full = []
     for found in (values, *bounds):
         whole = np.zeros(n)
         whole[held] = np.minimum(found, 1.0)
         full.append(whole[chosen])
+    return _result(*full, solves, method)
+
+
+def _result(
+    scores: np.ndarray, lower: np.ndarray, upper: np.ndarray, solves: int, method: str
+) -> SensitivityResult:
     return SensitivityResult(
-        message=f"{solves} problems solved for {len(held)} rows",
-        scores=full[0],
-        lower=full[1],
-        upper=full[2],
-        total=float(full[0].sum()),
+        message=f"{solves} problems solved for {len(scores)} rows",
+        scores=scores,
+        lower=lower,
+        upper=upper,
+        total=float(scores.sum()),
         solves=solves,
         method=method,
     )
@@ -171,47 +188,81 @@ def exact_scores(Q: np.ndarray, p: float, rows: np.ndarray) -> np.ndarray:
 
 def lewis_directions(Q: np.ndarray, rows: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
     """For every row the x of the Lewis ellipsoid where it is largest, with ``row @ x = 1``; and the Lewis weights."""
-    weights = iterate_weights(Q, p, 1e-8, orthonormal=True)[0]
-    held = weights > 0
-    X = gram_factor(Q[held], weights[held] ** (1 - 2 / p))
-    places = rows @ X @ X.T
-    return places / np.einsum("ij,ij->i", rows, places)[:, None], weights
+    weights, _, inner = iterate_weights(MatrixBlocks(Q), None, p, 1e-8)
+    return _peaks(rows, inner), weights
 
 
-def lewis_bounds(Q: np.ndarray, weights: np.ndarray, p: float) -> np.ndarray:
+def _peaks(rows: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    places = rows @ (inner @ inner.T)
+    return places / np.einsum("ij,ij->i", rows, places)[:, None]
+
+
+def lewis_bounds(forms: np.ndarray, rank: int, weights: np.ndarray, p: float) -> np.ndarray:
     """Upper bounds of all sensitivities, by Lewis weights and by leverage scores."""
-    n, d = Q.shape
-    scores = np.einsum("ij,ij->i", Q, Q) ** (p / 2)
+    scores = forms ** (p / 2)
     if p <= 2:
         return np.minimum(np.minimum(weights, scores), 1.0)
-    return np.minimum(np.minimum(d ** (p / 2 - 1) * weights, n ** (p / 2 - 1) * scores), 1.0)
+    return np.minimum(np.minimum(rank ** (p / 2 - 1) * weights, len(forms) ** (p / 2 - 1) * scores), 1.0)
 
 
-def _recursive_scores(
-    Q: np.ndarray, p: float, rows: np.ndarray, factor: float, rng: np.random.Generator
+def recursive_scores(
+    blocks: RowBlocks,
+    X: np.ndarray,
+    p: float,
+    factor: float,
+    rng: np.random.Generator,
+    rows: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], int]:
-    n, d = Q.shape
-    places, weights = lewis_directions(Q, Q[rows], p)
-    upper = lewis_bounds(Q, weights, p)[rows]
+    """Scores, bounds and the number of solves, of all rows or of some, in the basis X of orthonormal columns."""
+    n, d = blocks.n, X.shape[1]
+    weights, _, inner = iterate_weights(blocks, X, p, 1e-8)
+    upper = lewis_bounds(squared_norms(blocks, X), d, weights, p)
     size = math.ceil(max(d, d ** (p / 2)) * math.log(max(d, 2)) / DISTORTION**2)
-    if n <= SMALL or size >= n:
-        B, w, loss = Q[weights > 0], np.ones(int((weights > 0).sum())), 0.0
+    if n <= SMALL or not 0 < size < n:
+        index, w, loss = np.flatnonzero(weights > 0), np.ones(int((weights > 0).sum())), 0.0
     else:
         index, w = independent_sample(weights, size, rng)
-        B, loss = Q[index], DISTORTION
+        loss = DISTORTION
+    shared = {"X": X, "inner": inner, "B": blocks.take(index) @ X, "w": w}
+    shared |= {"p": p, "loss": loss, "factor": factor}
+    if rows is None:
+        found = blocks.each(_between, upper, **shared)
+    else:
+        found = [_between(blocks.take(rows), upper[rows], **shared)]
+    lower, upper = (np.concatenate([part[side] for part in found]) for side in (0, 1))
+    return np.sqrt(lower * upper), (lower, upper), sum(part[2] for part in found)
+
+
+def _between(
+    block: Any,
+    bound: np.ndarray,
+    X: np.ndarray,
+    inner: np.ndarray,
+    B: np.ndarray,
+    w: np.ndarray,
+    p: float,
+    loss: float,
+    factor: float,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Lower and upper bounds for the rows of a block, solving on B where they are apart, and how many were solved."""
+    held = np.flatnonzero(bound > 0)
+    rows, upper = np.asarray(block @ X)[held], bound[held].copy()
+    places = _peaks(rows, inner)
     scaled = B * w[:, None] ** (1 / p)
     lower = np.empty(len(rows))
-    step = max((1 << 22) // len(B), 1)
+    step = max((1 << 22) // max(len(B), 1), 1)
     for lo in range(0, len(rows), step):
         lower[lo : lo + step] = 1 / (np.abs(scaled @ places[lo : lo + step].T) ** p).sum(axis=0)
     lower = np.minimum(lower / (1 + loss), upper)
     wide = np.flatnonzero(upper > factor * lower) if p >= 1 else np.empty(0, int)
     if len(wide):
-        minima = least_powers(B, w, Q[rows[wide]], places[wide], p)[0]
+        minima = least_powers(B, w, rows[wide], places[wide], p)[0]
         lower[wide] = np.minimum(np.maximum(lower[wide], 1 / minima / (1 + loss)), upper[wide])
         slack = 1 + (1e-5 if p < 2 else 1e-9)
         upper[wide] = np.maximum(np.minimum(upper[wide], slack / minima / (1 - loss)), lower[wide])
-    return np.sqrt(lower * upper), (lower, upper), len(wide)
+    whole = np.zeros((2, len(bound)))
+    whole[0, held], whole[1, held] = lower, upper
+    return whole[0], whole[1], len(wide)
 
 
 def _bucket_scores(
@@ -238,7 +289,7 @@ def _bucket_scores(
     n, d = Q.shape
     forms = np.sqrt(np.einsum("ij,ij->i", Q[rows], Q[rows]))
     lower = np.maximum(weights[rows] / math.sqrt(d), forms / math.sqrt(n))
-    upper = np.minimum(lewis_bounds(Q, weights, 1.0)[rows], 1.0)
+    upper = np.minimum(weights[rows], forms)
     return np.clip(values, lower, upper), (lower, upper), len(sums)
 
 
@@ -304,14 +355,14 @@ def total_sensitivity(
     p = check_float("p", p, low=1)
     A = check_rows_matrix("A", A)
     rng = check_random_state(random_state)
-    Q = np.asarray(A @ whitener(A))
-    if not Q.shape[1]:
+    blocks, X = MatrixBlocks(A), whitener(A)
+    if not X.shape[1]:
         return 0.0
-    count = 20 * Q.shape[1] if n_samples is None else check_int("n_samples", n_samples, low=1)
-    weights = iterate_weights(Q, p, 1e-8, orthonormal=True)[0]
+    count = 20 * X.shape[1] if n_samples is None else check_int("n_samples", n_samples, low=1)
+    weights = iterate_weights(blocks, X, p, 1e-8)[0]
     chance = weights / weights.sum()
-    drawn, times = np.unique(rng.choice(len(Q), count, p=chance), return_counts=True)
-    values, _, _ = _recursive_scores(Q, p, drawn, 1 + 1e-9, rng)
+    drawn, times = np.unique(rng.choice(blocks.n, count, p=chance), return_counts=True)
+    values = recursive_scores(blocks, X, p, 1 + 1e-9, rng, drawn)[0]
     return float((times * values / chance[drawn]).sum() / count)
 
 
@@ -337,7 +388,8 @@ def max_sensitivity(A: Any, p: float = 1.0, *, n_solves: int | None = None) -> t
     Q = np.asarray(A @ whitener(A))
     if not Q.shape[1]:
         return 0.0, 0.0
-    bounds = lewis_bounds(Q, iterate_weights(Q, p, 1e-8, orthonormal=True)[0], p)
+    weights = iterate_weights(MatrixBlocks(Q), None, p, 1e-8)[0]
+    bounds = lewis_bounds(np.einsum("ij,ij->i", Q, Q), Q.shape[1], weights, p)
     count = 2 * Q.shape[1] if n_solves is None else check_int("n_solves", n_solves, low=1)
     order = np.argsort(-bounds)
     solved = float(exact_scores(Q, p, order[:count]).max())
