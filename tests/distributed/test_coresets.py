@@ -20,9 +20,7 @@ def test_weights_on_a_cluster_are_those_in_memory(client):
     lazy = da.from_array(A, chunks=(1700, 3)).persist()
     np.testing.assert_allclose(distributed.leverage_scores(lazy), solve.leverage_scores(A), rtol=1e-10)
     for p in (1, 4):
-        np.testing.assert_allclose(
-            distributed.lewis_weights(lazy, p), solve.lewis_weights(A, p), rtol=1e-8
-        )
+        np.testing.assert_allclose(distributed.lewis_weights(lazy, p), solve.lewis_weights(A, p), rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,12 @@ def test_a_cluster_draws_the_rows_that_memory_draws(client, p, scores):
     A, b = problem()
     here = solve.lp_coreset(A, p, 400, scores=scores, b=b, random_state=3)
     rows, there = distributed.lp_coreset(
-        da.from_array(A, chunks=(2500, 4)), p, 400, scores=scores, b=da.from_array(b, chunks=999), random_state=3
+        da.from_array(A, chunks=(2500, 4)),
+        p,
+        400,
+        scores=scores,
+        b=da.from_array(b, chunks=999),
+        random_state=3,
     )
     np.testing.assert_array_equal(there.index, here.index)
     np.testing.assert_allclose(there.weight, here.weight, rtol=1e-6)

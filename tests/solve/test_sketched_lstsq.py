@@ -121,7 +121,9 @@ def test_refinement_with_condition_1e6_reaches_ten_digits():
     A = (U * np.geomspace(1, 1e-6, 30)) @ V.T
     truth = rng.normal(size=30)
     out = rng.normal(size=3000)
-    b = A @ truth + 1e-9 * (out - U @ (U.T @ out))  # a larger residual, times cond^2 eps, would hide ten digits
+    b = A @ truth + 1e-9 * (
+        out - U @ (U.T @ out)
+    )  # a larger residual, times cond^2 eps, would hide ten digits
     result = sketched_lstsq(A, b, mode="refine", random_state=0, rtol=1e-15, maxiter=40)
     assert np.linalg.norm(result.x - truth) <= 1e-10 * np.linalg.norm(truth)
     assert (abs(result.x - truth) <= result.linf_error_estimate).all()

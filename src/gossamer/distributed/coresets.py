@@ -82,8 +82,8 @@ def lp_coreset(
 ) -> tuple[np.ndarray, Coreset]:
     """:func:`gossamer.solve.lp_coreset` of a Dask array that need not fit into memory, and the rows that it keeps.
 
-    The same seed draws the same rows as in memory, with weights that are the same up to rounding. Scores are found where
-    the chunks lie; n numbers travel for each pass, d x d sums, and the rows that are drawn.
+    The same seed draws the same rows as in memory, with weights that are the same up to rounding. Scores are found
+    where the chunks lie; n numbers travel for each pass, d x d sums, and the rows that are drawn.
 
     Parameters
     ----------

@@ -44,12 +44,8 @@ class ChunkedRows:
         return list(
             dask.compute(
                 *(
-                    dask.delayed(_call)(
-                        f, chunk, int(lo), [column[lo:hi] for column in columns], options
-                    )
-                    for chunk, lo, hi in zip(
-                        self.A.to_delayed().ravel(), [0, *ends[:-1]], ends, strict=True
-                    )
+                    dask.delayed(_call)(f, chunk, int(lo), [column[lo:hi] for column in columns], options)
+                    for chunk, lo, hi in zip(self.A.to_delayed().ravel(), [0, *ends[:-1]], ends, strict=True)
                 )
             )
         )

@@ -21,6 +21,7 @@ from gossamer.solve.sketch.row_blocks import MatrixBlocks, RowBlocks
 from gossamer.solve.sketch.row_sample import independent_sample, multinomial_sample
 from gossamer.solve.sketch.row_scores import SCORES, row_scores, sample_in_rounds
 
+
 @dataclass(frozen=True, kw_only=True)
 class Coreset(Result):
     """Rows and their weights: ``sum w_i |a_i x|^p`` over them stands for ``||A x||_p^p``.
@@ -80,8 +81,8 @@ def lp_sample_size(
     r"""Rows to sample for ``||S A x||_p^p`` to be within ``1 +- eps`` of ``||A x||_p^p`` for all x.
 
     The bounds of the analysis with constant one, :math:`m = v \log(n / \delta) / \epsilon^2`: for p <= 2 the value v is
-    d for Lewis weights, halving and root leverage, the smaller of :math:`S^{2/p}` and :math:`d^{1-p/2} S` for sensitivities and
-    ``S + d`` for sensitivities plus leverage; for p > 2 it is :math:`d^{p/2}`, :math:`S^{2-2/p}` and
+    d for Lewis weights, halving and root leverage, the smaller of :math:`S^{2/p}` and :math:`d^{1-p/2} S` for
+    sensitivities and ``S + d`` for sensitivities plus leverage; for p > 2 it is :math:`d^{p/2}`, :math:`S^{2-2/p}` and
     :math:`d^{2/p} S^{2-4/p}`.
 
     Parameters
@@ -156,10 +157,10 @@ def lp_coreset(
         Accuracy and probability of failure, for :func:`lp_sample_size` where m is not given.
     scores : str or array, shape (n,)
         What rows are drawn by: "lewis", "sensitivity", "leverage", "root_leverage", "leverage+sensitivity",
-        "sensitivity+l2", "halving", "uniform", or numbers. "halving" takes one pass over long tables, and over a half of
-        them, a quarter and so on, where "lewis" takes eight or so; it draws a little less well. "root_leverage" is :math:`\tau_i^{p/2}`; for p < 2 with eps given it is
-        computed anew on the sample while that shrinks, down to m rows if m is given too. "leverage+sensitivity" is half
-        of each, as shares.
+        "sensitivity+l2", "halving", "uniform", or numbers. "halving" takes one pass over a long table and one over a
+        half of it, a quarter and so on, where "lewis" takes eight or so; it draws a little less well. "root_leverage"
+        is :math:`\tau_i^{p/2}`; for p < 2 with eps given it is computed anew on the sample while that shrinks, down to
+        m rows if m is given too. "leverage+sensitivity" is half of each, as shares.
     sampling : {"independent", "multinomial"}
         A coin for each row, with probabilities that sum to m, or m draws.
     b : array, shape (n,), optional
@@ -204,9 +205,7 @@ def lp_coreset(
             raise ShapeError(f"b has shape {side.shape}: expected ({n},), as many as A has rows")
         side = side * prior ** (1 / p)
     blocks = MatrixBlocks(_scaled(A, prior ** (1 / p)), side)
-    return draw_coreset(
-        blocks, p, m, eps, delta, scores, sampling, prior, check_random_state(random_state)
-    )
+    return draw_coreset(blocks, p, m, eps, delta, scores, sampling, prior, check_random_state(random_state))
 
 
 def draw_coreset(

@@ -22,10 +22,10 @@ def halving_scores(blocks: RowBlocks, p: float, rng: np.random.Generator) -> tup
     r"""Overestimates of the sensitivities of rows, and the rank.
 
     Let B be a coreset of a uniform half of the rows. The generalised sensitivity of a row is the largest
-    :math:`|a x|^p / (\|B x\|_p^p + |a x|^p)`: an overestimate, as far as B keeps norms, because a half has smaller norms
-    than the whole; and the sum over all rows is at most twice the total sensitivity of a half on average, because no row
-    differs from those in the half. It is bounded, in turn, by the ellipsoid of the Lewis weights of B. A row that leaves
-    the span of B has score one.
+    :math:`|a x|^p / (\|B x\|_p^p + |a x|^p)`: an overestimate, as far as B keeps norms, because a half has smaller
+    norms than the whole; and the sum over all rows is at most twice the total sensitivity of a half on average, because
+    no row differs from those in the half. It is bounded, in turn, by the ellipsoid of the Lewis weights of B. A row
+    that leaves the span of B has score one.
 
     Parameters
     ----------

@@ -47,9 +47,9 @@ def lewis_weights(A: Any, p: float, *, tol: float = 1e-10, max_iter: int = 200) 
 
     Notes
     -----
-    ``6 n d^2`` operations and one pass over A a step. In logarithms a step goes a share of the way to the leverage scores of the reweighted
-    matrix: p/2 of it for p <= 2, which contracts by ``1 - p/2``, and ``2 p / (p + 2)`` of it above, which near the
-    solution contracts by ``(p - 2) / (p + 2)``; it is halved where a step makes things worse.
+    ``6 n d^2`` operations and one pass over A a step. In logarithms a step goes a share of the way to the leverage
+    scores of the reweighted matrix: p/2 of it for p <= 2, which contracts by ``1 - p/2``, and ``2 p / (p + 2)`` of it
+    above, which near the solution contracts by ``(p - 2) / (p + 2)``; it is halved where a step makes things worse.
 
     References
     ----------
@@ -88,8 +88,8 @@ def iterate_weights(
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """:func:`lewis_weights` of rows in blocks, in the basis X (d, r) in which their columns are orthonormal.
 
-    None stands for columns that are orthonormal. Returns the weights, the largest change of a logarithm in the last step,
-    and the ellipsoid that they belong to: a matrix F with ``w_i^{2/p} = |a_i X F|^2`` up to that change.
+    None stands for columns that are orthonormal. Returns the weights, the largest change of a logarithm in the last
+    step, and the ellipsoid that they belong to: a matrix F with ``w_i^{2/p} = |a_i X F|^2`` up to that change.
     """
     n, rank = blocks.n, blocks.d if X is None else X.shape[1]
     if not n or not rank:
@@ -127,7 +127,7 @@ def _step(
     shift: float,
     share: float,
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-    """Logarithmic steps of a block, the Gram matrix after them over ``exp(largest)``, largest, which rows are not zero."""
+    """Logarithmic steps, the Gram matrix after them over ``exp(largest)``, largest, and which rows are not zero."""
     part = block if X is None else np.asarray(block @ X)
     images = part @ inner
     forms = np.einsum("ij,ij->i", images, images)

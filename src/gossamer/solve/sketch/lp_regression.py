@@ -21,6 +21,8 @@ from gossamer.solve.sketch.lewis import weighted_gram
 from gossamer.solve.sketch.power_loss import curvature, slope, smoothed, stages
 from gossamer.solve.sketch.row_blocks import MatrixBlocks
 
+SIMPLEX = 5000  # rows up to which the simplex method is no slower than interior points
+
 
 @dataclass(frozen=True, kw_only=True)
 class LpResult(SolverResult):
@@ -87,7 +89,8 @@ def lp_regression(
 
     Notes
     -----
-    p = 1: the dual linear program ``max b y, A^T y = 0, |y| <= w`` by HiGHS; x are its multipliers. Else Newton steps
+    p = 1: the dual linear program ``max b y, A^T y = 0, |y| <= w`` by HiGHS, interior points and crossover where
+    rows are many; x are its multipliers. Else Newton steps
     of ``2 n d^2`` operations in a basis in which A has orthonormal columns, with step lengths halved where needed;
     below two residuals are smoothed at zero, by 1e-8 of their size in the end; above three the exponent rises step by
     step. p = 2 is one factorisation.
@@ -151,9 +154,12 @@ def _linear_program(Q: np.ndarray, b: np.ndarray, weights: np.ndarray, X: np.nda
     """``max b y`` with ``Q^T y = 0`` and ``|y| <= w``: multipliers of the equations are the coefficients."""
     size = float(np.abs(b).max(initial=0.0)) or 1.0
     bounds = np.stack([-weights, weights], axis=1)
-    done = scipy.optimize.linprog(
-        -b / size, A_eq=Q.T, b_eq=np.zeros(Q.shape[1]), bounds=bounds, method="highs"
-    )
+    problem = {"A_eq": Q.T, "b_eq": np.zeros(Q.shape[1]), "bounds": bounds}
+    # presolve compares columns with each other, in time n^2 here, and has nothing to find
+    method = "highs-ds" if len(b) <= SIMPLEX else "highs-ipm"
+    done = scipy.optimize.linprog(-b / size, **problem, method=method, options={"presolve": False})
+    if not done.success:
+        done = scipy.optimize.linprog(-b / size, **problem, method="highs")
     if not done.success:
         return LpResult(
             success=False,

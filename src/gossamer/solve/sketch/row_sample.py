@@ -22,7 +22,9 @@ def inclusion_probabilities(scores: np.ndarray, m: float) -> np.ndarray:
     order = top[np.argsort(-scores[top], kind="stable")]
     below = np.ones(len(scores), bool)
     below[top] = False
-    rest = np.cumsum(scores[order][::-1])[::-1] + scores.sum(where=below)  # rest[k]: sum without the k largest
+    rest = np.cumsum(scores[order][::-1])[::-1] + scores.sum(
+        where=below
+    )  # rest[k]: sum without the k largest
     free = m - np.arange(len(order))
     certain = int(np.argmax((free > 0) & (scores[order] * free <= rest)))
     out = np.minimum(scores * ((m - certain) / rest[certain]), 1.0)

@@ -80,7 +80,7 @@ def lp_sensitivities(
         bounds are further apart than ``factor``. ``"exact"`` solves a convex problem for every row: for a few
         thousand. ``"bucket"``, for p = 1, solves one for every ``bucket`` rows, for their random sums: overestimates.
         ``"halving"`` finds a coreset of a random half of the rows, from a coreset of a half of the half and so on, and
-        bounds what a row adds to it: overestimates for any p, in a pass over the rows and one over a half, a quarter ...
+        bounds what a row adds to it: overestimates for any p, in one pass and one over a half, a quarter and so on.
     rows : array of int, optional
         Rows to find scores of; all by default.
     factor : float
@@ -139,7 +139,9 @@ def lp_sensitivities(
         return _result(upper, np.zeros(len(chosen)), upper, 0, method)
     X = whitener(A)
     if method == "recursive":
-        values, (lower, upper), solves = recursive_scores(blocks, X, p, factor, rng, rows if rows is None else chosen)
+        values, (lower, upper), solves = recursive_scores(
+            blocks, X, p, factor, rng, rows if rows is None else chosen
+        )
         return _result(values, lower, upper, solves, method)
     Q = np.asarray(A @ X)
     held = chosen[np.einsum("ij,ij->i", Q[chosen], Q[chosen]) > 0]
