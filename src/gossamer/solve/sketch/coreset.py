@@ -222,20 +222,20 @@ def draw_coreset(
     """:func:`lp_coreset` of rows in blocks, which have the roots of their prior weights in them."""
     n = blocks.n
     _check_size(m, eps, scores)
-    X, values = None, None
-    if isinstance(scores, str) and scores == "halving":
+    name, rounds = scores if isinstance(scores, str) else "", 1
+    draw = independent_sample if sampling == "independent" else multinomial_sample
+    if name == "halving":
         values, rank = halving_scores(blocks, p, rng)
+        m = _rows_wanted(m, eps, delta, p, scores, n, rank)
+        index, weight = draw(values if prior is None else values * (prior > 0), m, rng)
     else:
         X = blocks_whitener(blocks)
-        rank = X.shape[1]
-    m = _rows_wanted(m, eps, delta, p, scores, n, rank)
-    rounds = 1
-    if isinstance(scores, str) and scores == "root_leverage" and p < 2 and eps is not None:
-        index, weight, rounds = sample_in_rounds(blocks, X, p, m, eps, rng)
-    else:
-        values = row_scores(blocks, X, p, scores, rng) if values is None else values
-        draw = independent_sample if sampling == "independent" else multinomial_sample
-        index, weight = draw(values if prior is None else values * (prior > 0), m, rng)
+        m = _rows_wanted(m, eps, delta, p, scores, n, X.shape[1])
+        if name == "root_leverage" and p < 2 and eps is not None:
+            index, weight, rounds = sample_in_rounds(blocks, X, p, m, eps, rng)
+        else:
+            values = row_scores(blocks, X, p, scores, rng)
+            index, weight = draw(values if prior is None else values * (prior > 0), m, rng)
     return Coreset(
         message=f"{len(index)} of {n} rows by {scores if isinstance(scores, str) else 'given scores'}",
         index=index,

@@ -69,7 +69,7 @@ def triangles(blocks: RowBlocks) -> np.ndarray:
 
 def _triangle(block: Any) -> np.ndarray:
     dense = block.toarray() if scipy.sparse.issparse(block) else np.asarray(block, np.float64)
-    return np.linalg.qr(dense, mode="r") if len(dense) > dense.shape[1] else dense
+    return np.asarray(np.linalg.qr(dense, mode="r")) if len(dense) > dense.shape[1] else dense
 
 
 def squared_norms(blocks: RowBlocks, X: np.ndarray) -> np.ndarray:

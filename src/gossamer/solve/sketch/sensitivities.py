@@ -157,7 +157,7 @@ def lp_sensitivities(
         whole = np.zeros(n)
         whole[held] = np.minimum(found, 1.0)
         full.append(whole[chosen])
-    return _result(*full, solves, method)
+    return _result(full[0], full[1], full[2], solves, method)
 
 
 def _result(
