@@ -73,6 +73,11 @@ struct Stored<std::int8_t> {
         const int8x16_t all = vld1q_s8(p);
         const int16x8_t low = vmovl_s8(vget_low_s8(all)), high = vmovl_high_s8(all);
         return to_floats(v16i{{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}});
+#elif defined(__AVX2__)
+        return v16f::each([&](int i) {
+            const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * i));
+            return (float8)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
+        });
 #else
         v16f v;
         for (int i = 0; i < 16; ++i) v[i] = p[i];

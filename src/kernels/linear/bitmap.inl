@@ -29,6 +29,18 @@ GOSSAMER_INLINE v16f spread(std::uint32_t bits, const v16f* values, int first) {
         next += 4 * expand_words.kept[mask];
         return (float4)vqtbx4q_u8(vqtbl4q_u8(low, from), high, vsubq_u8(from, vdupq_n_u8(64)));
     });
+#elif defined(__AVX2__)
+    float8 all[5] = {values[0].part[0], values[0].part[1], values[1].part[0], values[1].part[1], {}};
+    return v16f::each([&](int i) { // from two neighbours, which are read as they were written
+        const __m256i places = expand_places(bits >> (8 * i) & 255u);
+        const float8* from = all + first / 8;
+        const __m256i moved = _mm256_add_epi32(places, _mm256_set1_epi32(first % 8));
+        first += __builtin_popcount(bits >> (8 * i) & 255u);
+        const __m256 low = _mm256_permutevar8x32_ps((__m256)from[0], moved);
+        const __m256 high = _mm256_permutevar8x32_ps((__m256)from[1], moved);
+        const __m256 beyond = _mm256_castsi256_ps(_mm256_slli_epi32(moved, 28)); // sign: eight and more
+        return only_kept(_mm256_blendv_ps(low, high, beyond), places);
+    });
 #else
     float both[32];
     std::memcpy(both, values, sizeof both);
@@ -51,6 +63,13 @@ GOSSAMER_INLINE v16f spread(std::uint32_t bits, v16f values) {
         next += 4 * expand_words.kept[mask];
         return (float4)vqtbl4q_u8(all, from);
     });
+#elif defined(__AVX2__)
+    const __m256i low = expand_places(bits & 255u), high = expand_places(bits >> 8 & 255u);
+    const __m256i moved = _mm256_add_epi32(high, _mm256_set1_epi32(__builtin_popcount(bits & 255u)));
+    const auto first = (__m256)values.part[0], second = (__m256)values.part[1];
+    const __m256 beyond = _mm256_castsi256_ps(_mm256_slli_epi32(moved, 28)); // sign: eight and more
+    const __m256 joined = _mm256_blendv_ps(_mm256_permutevar8x32_ps(first, moved), _mm256_permutevar8x32_ps(second, moved), beyond);
+    return {{only_kept(_mm256_permutevar8x32_ps(first, low), low), only_kept(joined, high)}};
 #else
     v16f v{};
     for (int i = 0; bits; bits &= bits - 1) v[__builtin_ctz(bits)] = values[i++];

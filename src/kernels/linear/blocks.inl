@@ -13,6 +13,10 @@ GOSSAMER_INLINE v16f in_turn(const float* p) {
     if constexpr (Period == 4) return (v16f)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
     if constexpr (Period == 8)
         return (v16f)_mm512_broadcast_f64x4(_mm256_castps_pd(_mm256_loadu_ps(p)));
+#elif defined(__AVX2__)
+    if constexpr (Period == 4)
+        return v16f::each([&](int) { return (float8)_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); });
+    if constexpr (Period == 8) return v16f::each([&](int) { return (float8)_mm256_loadu_ps(p); });
 #endif
     float lanes[16];
     for (int i = 0; i < 16; ++i) lanes[i] = p[i % Period];

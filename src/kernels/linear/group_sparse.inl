@@ -27,6 +27,13 @@ struct Record {
     static int shift(int t) { return Bits == 8 ? 0 : t % 8 / 4 * 4; }
 };
 
+// Whether bytes of any size are multiplied in one instruction, so that high nibbles may stay where they are.
+#if defined(__AVX512VNNI__)
+inline constexpr bool whole_bytes = true;
+#else
+inline constexpr bool whole_bytes = false;
+#endif
+
 GOSSAMER_INLINE std::uint32_t word_at(const std::uint8_t* p, int index) {
     std::uint32_t word;
     std::memcpy(&word, p + 4 * index, 4);
@@ -38,7 +45,7 @@ template <int Bits, Zero Z>
 GOSSAMER_INLINE v16f sixteen_groups(const std::uint8_t* p, int n, int i, int middle, const std::int8_t* q, std::int32_t minus) {
     using R = Record<Bits, Z>;
     v16i acc{};
-    if constexpr (Bits != 8 && !GOSSAMER_NEON) { // high nibbles where they stand: sixteen times too large, shifted once
+    if constexpr (Bits != 8 && whole_bytes) { // high nibbles where they stand: sixteen times too large, shifted once
 #pragma GCC unroll 4
         for (int plane = 0; plane < R::planes; ++plane)
             acc = dot4<8>(acc, load<v16u>(p + 4 * (plane * n + i)) & 0xf0f0f0f0u, quad(q, 2 * plane + 1));
@@ -54,7 +61,7 @@ GOSSAMER_INLINE v16f sixteen_groups(const std::uint8_t* p, int n, int i, int mid
             acc = dot4<8>(acc, codes, quad(q, plane));
         } else {
             acc = dot4<4>(acc, linear::plane<4>(codes, 0), quad(q, 2 * plane));
-            if constexpr (GOSSAMER_NEON) acc = dot4<4>(acc, linear::plane<4>(codes, 1), quad(q, 2 * plane + 1));
+            if constexpr (!whole_bytes) acc = dot4<4>(acc, linear::plane<4>(codes, 1), quad(q, 2 * plane + 1));
         }
     }
     v16f value = to_floats(acc) * load_halves(reinterpret_cast<const float16*>(p + R::scale_at * n) + i);

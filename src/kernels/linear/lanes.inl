@@ -8,18 +8,19 @@ namespace gossamer::linear {
 inline namespace GOSSAMER_ISA {
 
 // Tokens whose sums registers hold
-inline constexpr int widest = GOSSAMER_NEON ? 4 : 8;
+#if defined(__AVX512F__)
+inline constexpr int widest = 8;
+#else
+inline constexpr int widest = 4;
+#endif
 
 GOSSAMER_INLINE v16f load_halves(const float16* p) {
 #if defined(__AVX512F__)
     return (v16f)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #elif defined(__AVX2__)
-    const __m256 low = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    const __m256 high = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)));
-    v16f v;
-    std::memcpy(&v, &low, 32);
-    std::memcpy(reinterpret_cast<char*>(&v) + 32, &high, 32);
-    return v;
+    return v16f::each([&](int i) {
+        return (float8)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8 * i)));
+    });
 #elif GOSSAMER_NEON
     return v16f::each([&](int i) { return widen_halves(vld1_u16(p + 4 * i)); });
 #else
@@ -35,6 +36,11 @@ GOSSAMER_INLINE v16f load_brain(const std::uint16_t* p) { // bfloat16
     return (v16f)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 #elif GOSSAMER_NEON
     return v16f::each([&](int i) { return widen_brain(vld1_u16(p + 4 * i)); });
+#elif defined(__AVX2__)
+    return v16f::each([&](int i) {
+        const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8 * i)));
+        return (float8)_mm256_slli_epi32(wide, 16);
+    });
 #else
     v16u bits;
     for (int i = 0; i < 16; ++i) bits[i] = static_cast<std::uint32_t>(p[i]) << 16;
@@ -50,6 +56,10 @@ GOSSAMER_INLINE v16i load_bytes(const std::uint8_t* p) {
     const uint16x8_t low = vmovl_u8(vget_low_u8(all)), high = vmovl_high_u8(all);
     return (v16i)v16u{
         {vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)}};
+#elif defined(__AVX2__)
+    return v16i::each([&](int i) {
+        return (v16i::Part)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * i)));
+    });
 #else
     v16i v;
     for (int i = 0; i < 16; ++i) v[i] = p[i];
@@ -114,17 +124,21 @@ GOSSAMER_INLINE v16i dot4(v16i acc, v16u codes, Quad x) {
 #if defined(__AVX512VNNI__)
     return (v16i)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)codes, _mm512_set1_epi32(x));
 #elif defined(__AVX2__)
-    const __m256i signed_x = _mm256_set1_epi32(x), mask = _mm256_set1_epi32(0x00ff00ff);
-    const __m256i even_x = _mm256_srai_epi16(_mm256_slli_epi16(signed_x, 8), 8), odd_x = _mm256_srai_epi16(signed_x, 8);
-    __m256i parts[2], sums[2];
-    std::memcpy(parts, &codes, 64);
-    std::memcpy(sums, &acc, 64);
-    for (int i = 0; i < 2; ++i) {
-        sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(_mm256_and_si256(parts[i], mask), even_x));
-        sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(_mm256_srli_epi16(parts[i], 8), odd_x));
+    const __m256i all = _mm256_set1_epi32(x);
+    if constexpr (Bits < 8) { // sums of two fit in 16 bits
+        const __m256i ones = _mm256_set1_epi16(1);
+        return v16i::each([&](int i) {
+            const __m256i pairs = _mm256_maddubs_epi16((__m256i)codes.part[i], all);
+            return acc.part[i] + (v16i::Part)_mm256_madd_epi16(pairs, ones);
+        });
+    } else {
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), odd = _mm256_srai_epi16(all, 8);
+        return v16i::each([&](int i) {
+            const auto bytes = (__m256i)codes.part[i];
+            const auto low = (v16i::Part)_mm256_madd_epi16(_mm256_and_si256(bytes, _mm256_set1_epi16(255)), even);
+            return acc.part[i] + low + (v16i::Part)_mm256_madd_epi16(_mm256_srli_epi16(bytes, 8), odd);
+        });
     }
-    std::memcpy(&acc, sums, 64);
-    return acc;
 #elif GOSSAMER_NEON
     return v16i::each([&](int i) {
         const auto bytes = (uint8x16_t)codes.part[i];
@@ -149,12 +163,10 @@ GOSSAMER_INLINE v16i small_product(v16i z, std::int32_t x) {
 GOSSAMER_INLINE float sum_lanes(v16f v) {
 #if defined(__AVX512F__)
     return _mm512_reduce_add_ps((__m512)v);
-#elif GOSSAMER_NEON
-    return simd<float>::sum((v.part[0] + v.part[1]) + (v.part[2] + v.part[3]));
 #else
-    float total = 0;
-    for (int i = 0; i < 16; ++i) total += v[i];
-    return total;
+    v16f::Part total = v.part[0] + v.part[1];
+    if constexpr (v16f::parts == 4) total += v.part[2] + v.part[3];
+    return simd_of<float, sizeof total>::sum(total);
 #endif
 }
 

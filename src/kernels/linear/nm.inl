@@ -20,10 +20,7 @@ GOSSAMER_INLINE v16f pick(const float* x, v16u positions) {
     return (v16f)_mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(x)), (__m512i)positions);
 #elif defined(__AVX2__)
     const __m256 four = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(x));
-    __m256i parts[2];
-    std::memcpy(parts, &positions, sizeof parts);
-    const __m256 picked[2] = {_mm256_permutevar_ps(four, parts[0]), _mm256_permutevar_ps(four, parts[1])};
-    return load<v16f>(picked);
+    return v16f::each([&](int i) { return (float8)_mm256_permutevar_ps(four, (__m256i)positions.part[i]); });
 #elif GOSSAMER_NEON
     const uint8x16_t four = vreinterpretq_u8_f32(vld1q_f32(x));
     return v16f::each([&](int i) { // a position in all four bytes, four times, and the bytes of a float

@@ -30,6 +30,24 @@ inline float largest(v16f a, v16f b) { // of numbers, as the others: maxnm leave
     for (int i = 0; i < 4; ++i) top = vmaxnmq_f32(top, vmaxnmq_f32(vabsq_f32(a.part[i]), vabsq_f32(b.part[i])));
     return vmaxnmvq_f32(top);
 }
+#elif defined(__AVX2__)
+inline std::int32_t quantise_half(v16f x, float inverse, std::int8_t* q) {
+    const v16i code = v16i::each([&](int i) { return (v16i::Part)_mm256_cvtps_epi32((__m256)(x.part[i] * inverse)); });
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)code.part[0], (__m256i)code.part[1]), 0xd8);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q),
+                     _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+    return simd_of<std::int32_t, 32>::sum(code.part[0] + code.part[1]);
+}
+
+inline float largest(v16f a, v16f b) {
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 top = _mm256_setzero_ps(); // first: what is no number is left out, as by the others
+    for (const auto& part : {a.part[0], a.part[1], b.part[0], b.part[1]})
+        top = _mm256_max_ps(_mm256_and_ps((__m256)part, magnitude), top);
+    float most = 0;
+    for (int i = 0; i < 8; ++i) most = top[i] > most ? top[i] : most;
+    return most;
+}
 #else
 inline std::int32_t quantise_half(v16f x, float inverse, std::int8_t* q) {
     std::int32_t sum = 0;

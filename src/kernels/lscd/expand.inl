@@ -7,29 +7,6 @@
 namespace gossamer::lscd {
 inline namespace GOSSAMER_ISA {
 
-#if !defined(__AVX512F__) && defined(__AVX2__)
-struct Tables { // for each mask of 8 bits: where each place of the expanded vector takes its value from
-    alignas(32) std::int32_t dwords[256][8];
-    alignas(16) std::uint8_t words[256][16]; // 128: zero
-    constexpr Tables() : dwords(), words() {
-        for (int mask = 0; mask < 256; ++mask)
-            for (int place = 0, next = 0; place < 8; ++place) {
-                const bool kept = mask >> place & 1;
-                dwords[mask][place] = kept ? next : -1;
-                words[mask][2 * place] = static_cast<std::uint8_t>(kept ? 2 * next : 128);
-                words[mask][2 * place + 1] = static_cast<std::uint8_t>(kept ? 2 * next + 1 : 128);
-                next += kept;
-            }
-    }
-};
-inline constexpr Tables tables;
-
-GOSSAMER_INLINE __m128i expand_words(std::uint32_t mask, const std::uint16_t* p) {
-    return _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
-                            _mm_load_si128(reinterpret_cast<const __m128i*>(tables.words[mask])));
-}
-#endif
-
 // acc[r][i] += w[r] x[i * stride]: an x is broadcast once for the R rows of tiles
 template <int R, int N>
 GOSSAMER_INLINE void multiply_floats(const v16f* w, const float* x, std::int64_t stride, v16f (*acc)[N]) {
@@ -49,21 +26,7 @@ struct Single { // float32
     static constexpr int columns = 1, x_columns = 1; // of A a step; of X an element holds
 
     static GOSSAMER_INLINE Vector expand(Mask mask, const Value* p) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-        v16f v;
-        for (int half = 0; half < 2; ++half) {
-            const int bits = mask >> (8 * half) & 255;
-            const __m256i from = _mm256_load_si256(reinterpret_cast<const __m256i*>(tables.dwords[bits]));
-            const __m256 moved = _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), from);
-            // places without a bit hold -1, whose sign selects zero
-            const __m256 kept = _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(from, 31)), moved);
-            std::memcpy(reinterpret_cast<char*>(&v) + 32 * half, &kept, 32);
-            p += __builtin_popcount(static_cast<unsigned>(bits));
-        }
-        return v;
-#else
         return gossamer::expand(mask, p);
-#endif
     }
     template <int R, int N>
     static GOSSAMER_INLINE void multiply(const Vector* w, const X* x, std::int64_t, std::int64_t stride, v16f (*acc)[N]) {
@@ -86,14 +49,7 @@ struct Half { // float16, multiplied as float32
         const __m512 wide = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
         return (v16f)_mm512_maskz_expand_ps(mask, wide);
 #elif defined(__AVX2__)
-        v16f v;
-        for (int half = 0; half < 2; ++half) {
-            const std::uint32_t bits = mask >> (8 * half) & 255u;
-            const __m256 wide = _mm256_cvtph_ps(expand_words(bits, p));
-            std::memcpy(reinterpret_cast<char*>(&v) + 32 * half, &wide, 32);
-            p += __builtin_popcount(bits);
-        }
-        return v;
+        return v16f::each([&](int i) { return (float8)_mm256_cvtph_ps(expand_eight(mask >> (8 * i) & 255u, p)); });
 #elif GOSSAMER_NEON
         const uint16x8_t low = expand_eight(mask & 255u, p), high = expand_eight(mask >> 8, p);
         return {{widen_halves(vget_low_u16(low)), widen_halves(vget_high_u16(low)), widen_halves(vget_low_u16(high)),
@@ -132,14 +88,10 @@ struct Brain { // bfloat16 in pairs of columns, multiplied as float32
         const __m256i high = half(mask >> 16, p + __builtin_popcount(mask & 0xffffu));
         return (v16u)_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 #elif defined(__AVX2__)
-        v16u v;
-        for (int quarter = 0; quarter < 4; ++quarter) {
-            const std::uint32_t bits = mask >> (8 * quarter) & 255u;
-            const __m128i moved = expand_words(bits, p);
-            std::memcpy(reinterpret_cast<char*>(&v) + 16 * quarter, &moved, 16);
-            p += __builtin_popcount(bits);
-        }
-        return v;
+        return v16u::each([&](int i) {
+            const __m128i low = expand_eight(mask >> (16 * i) & 255u, p), high = expand_eight(mask >> (16 * i + 8) & 255u, p);
+            return (v16u::Part)_mm256_set_m128i(high, low);
+        });
 #elif GOSSAMER_NEON
         return v16u::each([&](int i) { return (uint32x4_t)expand_eight(mask >> (8 * i) & 255u, p); });
 #else
