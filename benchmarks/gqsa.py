@@ -144,6 +144,37 @@ def prefill(full: bool) -> Iterator[Claim]:
     peer.close()
 
 
+def without_avx512(full: bool) -> Iterator[Claim]:
+    """Decode and prefill with our kernels held to AVX2, which most machines have; the peer uses what it finds."""
+    from benchmarks import llama_peer
+    from gossamer._kernels.dispatch import force_isa
+
+    prompt = [(7919 * i) % 40000 + 100 for i in range(512)]
+    files = llama_peer.four_bit_files("w8")
+    peer = llama_peer.fastest(files, PROMPT, IDS, CONTEXT)
+    reader = llama_peer.LlamaDecoder("Q4_0", files["Q4_0"], 2, CONTEXT)
+    force_isa("avx2")
+    try:
+        for variant, (recipe, _, _) in VARIANTS.items():
+            ours = OurDecoder(str(compressed(recipe, head="w8")[0]), 2)
+            title = f"{variant}, 8-bit head, AVX2 alone"
+            note = "ours with 2 threads and without AVX-512, int8 activations, interleaved"
+            race = decode_race(ours, peer, 7)
+            yield Claim.from_race(f"{title}: decode", ">= 1.0x", race, peer_name=peer.name, note=note)
+            race = compare(
+                lambda ours=ours: ours.prefill(prompt),
+                lambda: reader.prefill(prompt),
+                work=len(prompt),
+                unit="tokens/s",
+                rounds=3,
+            )
+            yield Claim.from_race(f"{title}: prefill", ">= 1.0x", race, peer_name=reader.name, note=note)
+    finally:
+        force_isa()
+        peer.close()
+        reader.close()
+
+
 def bandwidth(full: bool) -> Iterator[Claim]:
     """Weight bytes a second while decoding, as a share of what the machine reads from memory at most."""
     for variant, (recipe, _, _) in VARIANTS.items():
@@ -210,6 +241,7 @@ if __name__ == "__main__":
             "busy-small-head": busy_small_head,
             "head-quality": head_quality,
             "prefill": prefill,
+            "without-avx512": without_avx512,
             "bandwidth": bandwidth,
             "products": products,
             "balance": balance,
