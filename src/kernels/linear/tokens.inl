@@ -1,4 +1,4 @@
-// The loop that every interleaved kernel shares: units of 32 rows as blocks of 16, tokens in tiles of 8 (without NEON), 4, 2, 1.
+// The loop that every interleaved kernel shares: units of 32 rows as blocks of 16, tokens in tiles of 8 (AVX-512), 4, 2, 1.
 #pragma once
 
 #include "lanes.inl"
