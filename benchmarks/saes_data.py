@@ -15,8 +15,8 @@ import numpy as np
 CACHE = Path(__file__).parents[1] / ".cache" / "saes"
 HOOK = "model.layers.17"
 LENGTH, BATCH = 128, 8
-TRAIN_BATCHES, VALIDATION_BATCHES, TEST_BATCHES = 36, 2, 4
-"""Of 1024 tokens each: 36,000 to train on, 2,000 to choose by, 4,000 to report on."""
+PARTS = {"train": (0, 27), "validation": (36, 38), "test": (38, 42)}
+"""Batches of 1,024 tokens of the text, from and to: 27,000 to train on, 2,000 to choose by, 4,000 to report on."""
 
 
 @cache
@@ -33,10 +33,9 @@ def token_batches() -> dict[str, list[np.ndarray]]:
     from gossamer.datasets import load_wikitext2
 
     tokens = np.asarray(model().tokenizer.encode(load_wikitext2("valid"), special=False))
-    count = TRAIN_BATCHES + VALIDATION_BATCHES + TEST_BATCHES
+    count = max(last for _, last in PARTS.values())
     windows = tokens[: count * BATCH * LENGTH].reshape(count, BATCH, LENGTH)
-    cuts = np.cumsum([TRAIN_BATCHES, VALIDATION_BATCHES])
-    return dict(zip(("train", "validation", "test"), map(list, np.split(windows, cuts)), strict=True))
+    return {part: list(windows[first:last]) for part, (first, last) in PARTS.items()}
 
 
 def activations(part: str) -> Any:
@@ -47,7 +46,7 @@ def activations(part: str) -> Any:
         print(f"{part}: {done} batches", flush=True)
 
     return collect_activations_and_gradients(
-        model().module, HOOK, token_batches()[part], out=CACHE / part, shard_tokens=8192, progress=tell
+        model().module, HOOK, token_batches()[part], out=CACHE / part, shard_tokens=1024, progress=tell
     )
 
 

@@ -12,6 +12,7 @@ SELF_CONTAINED = ["README.md", "docs/index.md", "docs/concepts.md", "docs/system
 SELF_CONTAINED += ["docs/systems/monarch.md", "docs/systems/gaunt-tensor-product.md"]
 SELF_CONTAINED += ["docs/systems/lora-limits.md", "docs/systems/learning-to-relax.md"]
 SELF_CONTAINED += ["docs/systems/block-coordinate-descent.md"]
+SELF_CONTAINED += ["docs/systems/allocation-saes.md", "docs/systems/gradient-saes.md"]
 SELF_CONTAINED += [
     "docs/guides/own-network.md",
     "docs/guides/new-structure.md",

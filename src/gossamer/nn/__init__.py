@@ -26,6 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "autoencoders.codes": ["SparseCodes"],
         "autoencoders.collect": ["collect_activations_and_gradients", "load_activations"],
         "autoencoders.density": ["DensityTracker"],
+        "autoencoders.features": ["describe_features", "output_directions"],
         "autoencoders.gradient_topk": ["GradientTopK"],
         "autoencoders.lazy_adam": ["LazyAdam"],
         "autoencoders.sae_trainer": ["SAETrainer"],

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["svg"],
     attributes={
+        "features": ["Feature", "FeatureReport", "FeatureText", "feature_page", "write_feature_page"],
         "registry": ["draw", "register"],
         "tradeoff": ["TradeoffPoint", "draw_tradeoff", "tradeoff_svg"],
         "heatmap": ["Grid", "draw_grid", "grid_by_block", "heatmap_svg"],
