@@ -1,6 +1,6 @@
 """Sparse autoencoders that choose by effect on the loss (arXiv 2411.10397): what the model keeps, steering, speed.
 
-SmolLM2-135M-Instruct after block 18 of 30, WikiText-2 (valid); 2,304 features, 32 active, 400 steps of 1,024, aux_k.
+SmolLM2-135M-Instruct after block 18 of 30, WikiText-2 (valid); 1,152 features, 24 active, 300 steps of 1,024, aux_k.
 ``beta`` is chosen by the added cross-entropy on validation tokens. ``benchmarks.saes_runs`` trains.
 """
 

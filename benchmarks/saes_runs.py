@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.saes_data import CACHE, HOOK, activations, model, token_batches
 from gossamer._core.files import read_json, write_json
 
-FEATURES, K, BATCH, STEPS = 2304, 32, 1024, 400
+FEATURES, K, BATCH, STEPS = 1152, 24, 1024, 300
 SPLICED, STEERED, CONTEXTS = 1, 10, 16
 
 
@@ -48,7 +48,7 @@ class Setting:
 
 
 def _wide(choice: str, **trainer: Any) -> Setting:
-    return Setting(choice, {}, trainer, features=9216, k=16, steps=200, spliced=False)
+    return Setting(choice, {}, trainer, features=9216, k=16, steps=120, spliced=False)
 
 
 SETTINGS = {
@@ -109,7 +109,7 @@ def _train(name: str, seed: int) -> None:
         data.x.shape[1], setting.features, kinds[setting.choice](setting.k, **setting.options), seed=seed
     )
     trainer = SAETrainer(
-        sae, batch_size=BATCH, steps=setting.steps, refresh=100, seed=seed, **setting.trainer
+        sae, batch_size=BATCH, steps=setting.steps, refresh=30, seed=seed, **setting.trainer
     )
     begin = time.perf_counter()
     with warnings.catch_warnings():

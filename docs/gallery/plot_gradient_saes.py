@@ -54,7 +54,9 @@ left.legend()
 effects = np.abs(g[0] @ atoms.T)
 for beta, marker in ((0.0, "o"), (3.0, "x")):
     chosen = GradientTopK(k, beta).select(Z[:1], G[:1], W).features
-    right.scatter(z[0, chosen], effects[chosen], s=110, marker=marker, label=f"kept with beta {beta:g}", alpha=0.8)
+    right.scatter(
+        z[0, chosen], effects[chosen], s=110, marker=marker, label=f"kept with beta {beta:g}", alpha=0.8
+    )
 live = z[0] > 0
 right.scatter(z[0, live], effects[live], s=14, color="k", label="active features of one vector")
 right.set(xlabel="activation", ylabel="effect on the loss")
