@@ -39,8 +39,13 @@ def token_batches() -> dict[str, list[np.ndarray]]:
 
 
 def activations(part: str) -> Any:
-    """The cache of one part, completed where it is not complete."""
-    from gossamer.nn import collect_activations_and_gradients
+    """The cache of one part, made or completed where it is not complete."""
+    from gossamer.nn import ActivationCache, collect_activations_and_gradients
+
+    if (CACHE / part / "cache.json").exists():
+        cache = ActivationCache(CACHE / part)
+        if cache.complete:
+            return cache
 
     def tell(done: int) -> None:
         print(f"{part}: {done} batches", flush=True)

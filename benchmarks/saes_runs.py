@@ -108,9 +108,7 @@ def _train(name: str, seed: int) -> None:
     sae = SparseAutoencoder(
         data.x.shape[1], setting.features, kinds[setting.choice](setting.k, **setting.options), seed=seed
     )
-    trainer = SAETrainer(
-        sae, batch_size=BATCH, steps=setting.steps, refresh=30, seed=seed, **setting.trainer
-    )
+    trainer = SAETrainer(sae, batch_size=BATCH, steps=setting.steps, refresh=30, seed=seed, **setting.trainer)
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # rare features are matched in some batches only: wanted
