@@ -144,7 +144,9 @@ def planted(full: bool) -> Iterator[Claim]:
         sae = SparseAutoencoder(64, 256, choice(5))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            SAETrainer(sae, aux="k" if name == "token" else "zipf", steps=1000, refresh=100).fit(x)
+            SAETrainer(
+                sae, aux="k" if name == "token" else "zipf", lr=2e-3, batch_size=512, steps=400, refresh=40
+            ).fit(x)
         found[name] = int(((atoms @ sae.W_dec.detach().T).max(dim=1).values > 0.9).sum())
         lost[name] = 100 * sae_metrics.evaluate(sae, x)["dead"]
     yield Claim(
@@ -154,7 +156,7 @@ def planted(full: bool) -> Iterator[Claim]:
         "of 256",
         found["token"],
         TOPK,
-        note=f"d=64, 40,000 vectors, k=5, 1,000 steps; Feature Choice {found['feature']}",
+        note=f"d=64, 40,000 vectors, k=5, 400 steps of 512; Feature Choice {found['feature']}",
     )
     yield Claim(
         "Dead features on planted data, Feature Choice", "<= 0", lost["feature"], "%", lost["token"], TOPK
