@@ -131,9 +131,15 @@ def test_average_precision_is_that_of_scikit_learn():
 
 
 def test_cycles_and_other_shapes_are_refused():
+    loop = [[0, 1], [1, 0]]
+    counted = dag_metrics([[0, 1], [0, 0]], loop)
+    assert (counted["shd"], counted["fdr"], counted["tpr"]) == (1, 0.5, 1)
+    assert np.isnan(counted["shd_c"])
     with pytest.raises(ArgumentError, match="W_est has a cycle"):
-        dag_metrics(np.zeros((2, 2)), [[0, 1], [1, 0]])
-    with pytest.raises(ArgumentError, match="W_true has a cycle"):
+        dag_metrics(np.zeros((2, 2)), loop, sid=True)
+    with pytest.raises(ArgumentError, match="W has a cycle"):
+        cpdag(loop)
+    with pytest.raises(ArgumentError, match="W_true has an edge from a variable to itself"):
         dag_metrics(np.eye(2), np.zeros((2, 2)))
     with pytest.raises(ShapeError, match=r"expected \(3, 3\)"):
         dag_metrics(np.zeros((3, 3)), np.zeros((2, 2)))

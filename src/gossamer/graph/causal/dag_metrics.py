@@ -14,13 +14,13 @@ from gossamer.solve import is_dag
 
 
 def dag_metrics(W_true: Any, W_est: Any, sid: bool = False) -> dict[str, float]:
-    """Compare an estimated DAG with the true one, edge by edge.
+    """Compare an estimated directed graph with the true one, edge by edge.
 
     Parameters
     ----------
     W_true, W_est : array, shape (d, d)
-        Weights or 0/1; an edge from i to j where ``W[i, j]`` is not zero. Both acyclic, see
-        :func:`gossamer.solve.to_dag`.
+        Weights or 0/1; an edge from i to j where ``W[i, j]`` is not zero. Zero diagonal. Equivalence classes and
+        interventions are those of DAGs, see :func:`gossamer.solve.to_dag`; edges are counted in any graph.
     sid : bool
         Whether to compute the structural intervention distance too (needs the package gadjid).
 
@@ -29,14 +29,15 @@ def dag_metrics(W_true: Any, W_est: Any, sid: bool = False) -> dict[str, float]:
     dict of str to float
         ``fdr``: reversed and false edges over predicted ones; ``tpr``: right edges over true ones; ``fpr``: reversed
         and false edges over pairs without a true one; ``shd``: pairs of variables whose edge is extra, missing or
-        reversed; ``shd_c``: the same between the graphs of their equivalence classes, where an edge may be undirected;
+        reversed; ``shd_c``: the same between the graphs of their equivalence classes, where an edge may be undirected,
+        NaN if either graph has a cycle;
         ``nnz``: predicted edges; ``sid``, if asked for: ordered pairs whose effect would be computed wrongly by
         adjusting for the parents in the estimate. Smaller is better, but for ``tpr``.
 
     Raises
     ------
     ArgumentError
-        If the shapes differ or a graph has a cycle.
+        If the shapes differ, a graph has a diagonal, or one has a cycle and ``sid`` is asked for.
 
     References
     ----------
@@ -52,18 +53,19 @@ def dag_metrics(W_true: Any, W_est: Any, sid: bool = False) -> dict[str, float]:
     >>> measured["shd"], measured["shd_c"]  # both chains say the same about independence
     (2, 0)
     """
-    true, estimate = _edges("W_true", W_true), _edges("W_est", W_est)
+    true, estimate = (_edges(name, W, acyclic=sid) for name, W in (("W_true", W_true), ("W_est", W_est)))
     if true.shape != estimate.shape:
         raise ShapeError(f"W_est has shape {estimate.shape}: expected {true.shape} as W_true")
     d, present, predicted = len(true), int(true.sum()), int(estimate.sum())
     right = int((true & estimate).sum())
     wrong = predicted - right
+    acyclic = is_dag(true) and is_dag(estimate)
     measured: dict[str, float] = {
         "fdr": wrong / max(predicted, 1),
         "tpr": right / max(present, 1),
         "fpr": wrong / max(d * (d - 1) // 2 - present, 1),
         "shd": _pairs_that_differ(true, estimate),
-        "shd_c": _pairs_that_differ(_class(true), _class(estimate)),
+        "shd_c": _pairs_that_differ(_class(true), _class(estimate)) if acyclic else float("nan"),
         "nnz": predicted,
     }
     if sid:
@@ -97,7 +99,7 @@ def cpdag(W: Any) -> np.ndarray:
     ----------
     Meek, "Causal inference and causal explanation with background knowledge", UAI 1995.
     """
-    return _class(_edges("W", W)).astype(np.int8)
+    return _class(_edges("W", W, acyclic=True)).astype(np.int8)
 
 
 def edge_average_precision(W_true: Any, W_est: Any) -> float:
@@ -108,7 +110,7 @@ def edge_average_precision(W_true: Any, W_est: Any) -> float:
     Parameters
     ----------
     W_true : array, shape (d, d)
-        A DAG; edges where not zero.
+        Edges where not zero. Zero diagonal.
     W_est : array, shape (d, d)
         Weights before any threshold; cycles are allowed.
 
@@ -120,9 +122,9 @@ def edge_average_precision(W_true: Any, W_est: Any) -> float:
     Raises
     ------
     ArgumentError
-        If the shapes differ or the true graph has a cycle.
+        If the shapes differ or the true graph has a diagonal.
     """
-    true = _edges("W_true", W_true)
+    true = _edges("W_true", W_true, acyclic=False)
     weights = np.abs(to_numpy(check_array("W_est", W_est, ndim=2)))
     if weights.shape != true.shape:
         raise ShapeError(f"W_est has shape {weights.shape}: expected {true.shape} as W_true")
@@ -138,11 +140,13 @@ def edge_average_precision(W_true: Any, W_est: Any) -> float:
     return float((gained * found / (last + 1)).sum() / hit.sum())
 
 
-def _edges(name: str, value: Any) -> np.ndarray:
+def _edges(name: str, value: Any, *, acyclic: bool) -> np.ndarray:
     edges = to_numpy(check_array(name, value, ndim=2)) != 0
     if edges.shape[0] != edges.shape[1]:
         raise ShapeError(f"{name} has shape {edges.shape}: expected a square matrix")
-    if not is_dag(edges):
+    if np.diag(edges).any():
+        raise ArgumentError(f"{name} has an edge from a variable to itself: expected a zero diagonal")
+    if acyclic and not is_dag(edges):
         raise ArgumentError(f"{name} has a cycle: expected a DAG, see gossamer.solve.to_dag")
     return edges
 
