@@ -1,4 +1,4 @@
-"""Scientific computing with structure: partial differential equations, fluids, and force fields of atoms."""
+"""Scientific computing with structure: differential equations, fluids, force fields of atoms, radio channels."""
 
 from gossamer._core.lazy import attach
 
@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
             "force_field_errors",
             "train_force_field",
         ],
+        "irs.channel": ["IRSProblem", "channel_nmse", "simulate_channel", "symbol_error_rate"],
         "pde.burgers": ["burgers", "burgers_fields"],
         "pde.heat2d": ["Heat2D", "bump"],
         "pde.shifted_laplacians": ["shifted_laplacians", "truncated_gaussian"],

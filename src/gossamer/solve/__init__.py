@@ -5,6 +5,12 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "bayes.evidence": ["SparseBayesResult"],
+        "bayes.kro_omp": ["kro_omp", "kron_support_rate", "oracle_ls"],
+        "bayes.kro_sbl": ["kro_sbl"],
+        "bayes.omp": ["omp"],
+        "bayes.pc_sbl": ["pc_sbl"],
+        "bayes.sbl": ["sbl"],
         "bilevel.aid": ["ExactAID"],
         "bilevel.bsvrb": ["BSVRB"],
         "bilevel.estimators": ["MSVR", "STORM", "theory_gamma"],

@@ -1,0 +1,1 @@
+"""Radio channels that an intelligent reflecting surface takes part in."""
