@@ -148,7 +148,10 @@ def channel(full: bool) -> Iterator[Claim]:
                 ("SVD", kro_sbl(p.factors, p.y, prune_rel=0.0, **studied, **known).x),
                 ("AM", kro_sbl(p.factors, p.y, **am, **known).x),
                 ("PC(0.8)", kro_sbl(p.factors, p.y, coupling=(0.8, None, 0.8), **pc, **known).x),
-                ("SBL", sbl(H, p.y, max_iter=40, prune_abs=1e-4, **known).x if seed < 3 else None),
+                (
+                    "SBL",
+                    sbl(H, p.y, max_iter=40, prune_abs=1e-4, **known).x if snr == 12 and seed < 6 else None,
+                ),
             ):
                 if x is not None:
                     nmse.setdefault(name, []).append(channel_nmse(p, x))
@@ -158,7 +161,7 @@ def channel(full: bool) -> Iterator[Claim]:
         mean = {name: float(np.mean(values)) for name, values in nmse.items()}
         errors = {name: float(np.mean(values)) for name, values in ser.items()}
         note = (
-            f"{trials} trials (SBL: 3, 40 iterations), known noise; mean (median) NMSE and SER: "
+            f"{trials} trials, known noise; SBL: the first 6 at 12 dB, 40 iterations; mean (median) NMSE and SER: "
             + "; ".join(
                 f"{name} {mean[name]:.2g} ({np.median(nmse[name]):.2g}), {errors[name]:.2g}" for name in mean
             )
@@ -167,12 +170,14 @@ def channel(full: bool) -> Iterator[Claim]:
                     mean["PC(0.8)"], "NMSE", paper=PAPER_B, note=note)  # fmt: skip
         if snr == 12:
             for name in ("SVD", "AM"):
-                yield Claim(f"Channel at 12 dB: mean NMSE of {name}-KroSBL against plain SBL", "< 1.0x", mean[name],
-                            "NMSE", mean["SBL"], "our sbl", paper=PAPER_B, note=note)  # fmt: skip
+                yield Claim(f"Channel at 12 dB: mean NMSE of {name}-KroSBL against plain SBL, 6 trials", "< 1.0x",
+                            float(np.mean(nmse[name][:6])), "NMSE", mean["SBL"], "our sbl, the same trials",
+                            paper=PAPER_B, note=note)  # fmt: skip
             yield Claim("Channel at 12 dB: symbol errors of PC-KroSBL against AM-KroSBL", "< 1.0x", errors["PC(0.8)"],
                         "of symbols", errors["AM"], "our AM-KroSBL", paper=PAPER_SER, note=note)  # fmt: skip
-            yield Claim("Channel at 12 dB: symbol errors of AM-KroSBL against plain SBL", "< 1.0x", errors["AM"],
-                        "of symbols", errors["SBL"], "our sbl", paper=PAPER_SER, note=note)  # fmt: skip
+            yield Claim("Channel at 12 dB: symbol errors of AM-KroSBL against plain SBL, 6 trials", "< 1.0x",
+                        float(np.mean(ser["AM"][:6])), "of symbols", errors["SBL"], "our sbl, the same trials",
+                        paper=PAPER_SER, note=note)  # fmt: skip
 
 
 def _dense_iteration(factors: list[np.ndarray], y: np.ndarray, noise: float) -> np.ndarray:
