@@ -74,6 +74,7 @@ def linear(size: int, pls: bool) -> Iterator[Claim]:
                 ("EY, averaged", ours(pls, True), ADAM_RATES),
                 ("SGHA", sgha(ridge, False), SGD_RATES),
                 ("SGHA, averaged", sgha(ridge, True), SGD_RATES),
+                *(() if pls else (("SGHA, Gaussian start", sgha(ridge, False, gaussian=True), SGD_RATES),)),
                 ("gamma-EigenGame", eigengame(ridge), SLOW_RATES),
                 ("cca-zoo", cca_zoo(ridge), ZOO_RATES),
                 *((("stochastic power", power, SGD_RATES),) if pls else ()),
@@ -94,7 +95,7 @@ def linear(size: int, pls: bool) -> Iterator[Claim]:
         mine,
         "of the exact",
         game or None,
-        "SGHA, plain or averaged, whichever is better",
+        "SGHA from our start, plain or averaged, whichever is better",
         paper=PAPER,
         note=note,
     )
@@ -108,13 +109,20 @@ def linear(size: int, pls: bool) -> Iterator[Claim]:
             note=f"best other: {top} {others[top]:.4f}",
         )
     elif size == 5:
-        yield Claim("PCC above SGHA, batch 5", ">= 0.05", mine - game, "of the exact", note=note)
+        first = results["SGHA, Gaussian start"][0]
         yield Claim(
-            "PCC above SGHA, neither averaged, batch 5",
+            "PCC above SGHA as published, batch 5",
             ">= 0.05",
-            results["EY"][0] - results["SGHA"][0],
+            mine - first,
             "of the exact",
-            note="where averages are taken from both, or from neither",
+            note="SGHA from small Gaussian weights, last iterate",
+        )
+        yield Claim(
+            "PCC above SGHA from our start and averaged like ours, batch 5",
+            ">= 0.05",
+            mine - game,
+            "of the exact",
+            note="the start and the average, which are not of the paper, carry over to SGHA; what is left is the loss",
         )
     else:
         yield Claim(
@@ -179,7 +187,7 @@ def memory(full: bool) -> Iterator[Claim]:
 
 def deep(size: int) -> Iterator[Claim]:
     """Encoders 392-256-256-20 on halves of digits, ten epochs, held-out total correlation."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     losses: dict[str, Callable[[], Any]] = {
         "DCCA-EY": lambda: EYLoss(ridge=1e-3),
         "DCCA-STOL": lambda: STOL(20),
@@ -210,7 +218,7 @@ def deep(size: int) -> Iterator[Claim]:
 
 def ssl(full: bool) -> Iterator[Claim]:
     """Crops and small rotations of digits, a small CNN, five epochs, a linear probe on 2,000."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     found = {
         type(loss).__name__: probe_after(loss, 0) for loss in (SSLEYLoss(), VICRegLoss(), BarlowTwinsLoss())
     }

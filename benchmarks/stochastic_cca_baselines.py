@@ -50,24 +50,27 @@ class Moments:
 
 
 def start(X: np.ndarray, Y: np.ndarray, K: int, seed: int, ridge: float) -> np.ndarray:
-    """The first weights (p + q, K) of StochasticCCA: a power step on 100 rows, turned to half unit variance."""
+    """The first weights (p + q, K) of ours: for CCA a power step on 100 rows, turned to half unit variance."""
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(X), 100, replace=False)
     parts = []
     for view in (X[rows], Y[rows]):
         centred = view - view.mean(axis=0)
-        W = centred.T @ (centred @ rng.standard_normal((view.shape[1], K)))
+        W = rng.standard_normal((view.shape[1], K))
+        W = W if ridge == 1 else centred.T @ (centred @ W)
         metric = W.T @ W if ridge == 1 else (centred @ W).T @ (centred @ W) / 99
         parts.append(W @ np.linalg.inv(np.linalg.cholesky(metric).T) / np.sqrt(2))
     return np.concatenate(parts).astype(X.dtype)
 
 
-def sgha(ridge: float, average: bool) -> Fit:
+def sgha(ridge: float, average: bool, gaussian: bool = False) -> Fit:
     """``W += eta (A[b] W - B[b] W (W^T A[b'] W))``, b' the batch that follows."""
 
     def fit(X: np.ndarray, Y: np.ndarray, K: int, size: int, rate: float, seed: int) -> Any:
         moments, p = Moments(X, Y, ridge), X.shape[1]
         W = start(X, Y, K, seed, ridge)
+        if gaussian:  # small, or W^T A W may begin below zero, where W grows without end
+            W = (0.03 / np.sqrt(p) * np.random.default_rng(seed).standard_normal(W.shape)).astype(X.dtype)
         mean, parts = Average(W), list(batches(len(X), size, seed))
         for rows, later in zip(parts, parts[1:] + parts[:1]):
             A, B = moments.products(rows, W)

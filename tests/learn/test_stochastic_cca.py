@@ -273,3 +273,18 @@ def test_nan_on_a_disk_and_divergence_are_told_apart(tmp_path):
         StochasticCCA(
             2, optimizer="sgd", learning_rate=1e6, max_epochs=50, batch_size=10, random_state=0
         ).fit(X, Y)
+
+
+def test_the_start_is_white_where_one_direction_outweighs_all_others():
+    """Brightness of pictures: one direction with thousands of times the variance of the rest."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((1000, 3)) @ rng.standard_normal((3, 20))
+    X, Y = (
+        common + 0.3 * rng.standard_normal((1000, 20)) + 10 * rng.standard_normal((1000, 1)) for _ in "xy"
+    )
+    for seed in range(4):
+        model = StochasticCCA(4, batch_size=200, random_state=seed, finalize=False, learning_rate=1e-9)
+        model.fit(X.astype(np.float32), Y.astype(np.float32))
+        variances = [np.linalg.eigvalsh(np.cov(z.T)) for z in model.transform(X, Y)]
+        assert max(v[-1] for v in variances) < 3
+        assert min(v[0] for v in variances) > 1e-3  # none is lost

@@ -19,6 +19,7 @@ from gossamer.cli import (
     features,
     generate,
     info,
+    learn_dictionary,
     recipes,
     select,
     spgemm,
@@ -86,6 +87,7 @@ for module in (
     systems,
     doctor,
     spgemm,
+    learn_dictionary,
 ):
     app.command(name=module.NAME)(module.run)
 

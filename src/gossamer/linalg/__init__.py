@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "nearest.low_rank": ["Moment", "WeightedLowRank", "weighted_low_rank"],
         "nearest.monarch_star": ["MonarchStarFactors", "recover_mmstar"],
         "nearest.orthogonal": ["NearestOrthogonal", "RankDeficientWarning", "nearest_orthogonal"],
+        "nearest.polar": ["PolarFactor", "polar_factor"],
         "operator": ["Plan", "StructuredMatrix"],
         "products.lscd_model": ["Machine", "calibrate_machine", "lscd_model"],
         "products.spmm": ["spmm"],

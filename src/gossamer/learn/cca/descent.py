@@ -16,7 +16,7 @@ from gossamer.linalg.eckart_young import ey_terms
 
 SCALE_ROWS = 1000  # rows after which the scale of a view is known well enough to stay
 CLIP = 10.0
-CONDITION = 1e4
+FLOORS = 1e-6, 1e-2  # together, variances are evened out by up to 1e8
 
 
 class EYDescent:
@@ -118,27 +118,27 @@ class EYDescent:
         self._grams = self.each("gram")
 
     def begin(self, xs: Sequence[Any], m: int, *, apart: bool = False) -> None:
-        """Choose the first weights from m rows: Gaussian directions, one power step towards those in which there is
-        variance, turned so that ``V = I``. Rows that are too few for that leave them Gaussian.
+        """Choose the first weights from m rows: Gaussian directions, for CCA after one power step towards variance.
+
+        They are turned so that ``V = I``; rows that are too few for that leave them Gaussian.
         """
         self._measure(xs, m)
         if apart:  # rows that are no batch yet
             self.each("adopt", [m] * len(self.views))
             self.rows_seen = m
-        if m >= 4 * self._K:
+        enough = m >= 4 * self._K
+        if enough and max(self.ridge) < 1:  # for unit weights Gaussian ones are white already
             self._grams = self.each("toward", xs, self._scores(xs))
-        zs, grams = self._scores(xs), self.each("gram")
-        factors = []
-        for a, z, gram in zip(self.ridge, zs, grams, strict=True):
-            z = z - z.mean(axis=0)
-            metric = (1 - a) * (z.T @ z) / (m - 1) + a * gram
-            known = (a == 1 or m >= 4 * self._K) and np.isfinite(metric).all()
-            if known and np.linalg.cond(metric) <= CONDITION**2:
-                root = np.linalg.cholesky(metric).T
-                factors.append(np.linalg.inv(root) / np.sqrt(len(zs)))
-            else:
-                factors.append(np.eye(self._K) / np.sqrt(max(np.trace(gram) / self._K, 1e-300)))
-        self._grams = self.each("turn", factors)
+        for floor in FLOORS:  # in two rounds, because a power step squares how different variances are
+            grams = self.each("gram")
+            factors = [
+                _whitening((1 - a) * np.cov(z.T).reshape(gram.shape) + a * gram, floor)
+                if a == 1 or enough
+                else np.eye(self._K) / np.sqrt(np.trace(gram) / self._K)
+                for a, z, gram in zip(self.ridge, self._scores(xs), grams, strict=True)
+            ]
+            self.each("turn", factors)
+        self._grams = self.each("turn", [np.eye(self._K) / np.sqrt(len(factors))] * len(factors))
 
     def _measure(self, xs: Sequence[Any], m: int) -> None:
         """Root mean variance of each view over the first rows."""
@@ -178,3 +178,9 @@ class EYDescent:
         message = f"diverged at step {self.number + 1}; lower learning_rate or raise ridge"
         warnings.warn(message, FitFailedWarning, stacklevel=2)
         raise ArgumentError(message)
+
+
+def _whitening(metric: np.ndarray, floor: float) -> np.ndarray:
+    """Symmetric F with ``F metric F = I``, but for directions below ``floor`` times the largest."""
+    sizes, Q = np.linalg.eigh(metric)
+    return Q / np.sqrt(np.maximum(sizes, max(floor * sizes[-1], 1e-300))) @ Q.T

@@ -1,1 +1,1 @@
-"""Probabilistic sparse coding by expectation truncation."""
+"""Sparse codes: generative models by expectation truncation, and orthogonal dictionaries of streams."""
