@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from gossamer._core.checks import check_choice
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.threads import get_threads
 from gossamer._kernels import _native
-from gossamer._kernels.csr import check
+from gossamer._kernels.csr import check, matmat
 from gossamer._kernels.views import ready
 
+SPAN = 1 << 21  # entries that are looked at together
 METHODS = {"exact": 0, "qr": 1, "cg": 2, "shared": 2, "sketch": 3}
 
 
@@ -38,13 +40,45 @@ class Observed:
         # the long lines first: a thread that takes one at the end would let the others wait
         self.order = np.argsort(-self.degrees, kind="stable").astype(np.int64)
 
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Ranges of lines with about ``SPAN`` entries each, in order."""
+        line = 0
+        while line < self.count:
+            end = max(int(np.searchsorted(self.start, self.start[line] + SPAN, "right")) - 1, line + 1)
+            yield line, end
+            line = end
+
+    def places(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Line, place and value of every entry of lines a to b."""
+        span = slice(self.start[a], self.start[b])
+        line = np.repeat(np.arange(a, b, dtype=self.index.dtype), self.degrees[a:b])
+        return line, self.index[span], self.value[span]
+
+    def times(self, X: np.ndarray, threads: int | None = None) -> np.ndarray:
+        """Product of the matrix of these lines, other entries zero, with X (width, c): (lines, c)."""
+        return matmat(self.start.astype(self.index.dtype), self.index, self.value, X, threads)
+
+    def empty_values(self) -> np.ndarray:
+        """Room for as many values."""
+        return np.empty_like(self.value)
+
+    def shifted(self, mean: float, other: np.ndarray | None = None) -> Observed:
+        """The same places with ``value - mean - other[place]``."""
+        value = self.empty_values()
+        kind = self.value.dtype.type
+        for a, b in self.spans():
+            span = slice(self.start[a], self.start[b])
+            part = self.value[span] - kind(mean)
+            value[span] = part if other is None else part - other[self.index[span]]
+        return self.with_values(value)
+
     def with_values(self, value: np.ndarray) -> Observed:
         """The same places with other values of the same dtype."""
         if value.shape != self.value.shape or value.dtype != self.value.dtype:
             raise ShapeError(
                 f"value is {value.dtype} of shape {value.shape}: expected {self.value.dtype} {self.value.shape}"
             )
-        other = object.__new__(Observed)
+        other = object.__new__(Observed)  # without what a subclass keeps elsewhere
         other.__dict__.update(self.__dict__, value=ready(value))
         return other
 
@@ -95,6 +129,13 @@ class Observed:
             get_threads(threads),
         )  # fmt: skip
         return taken, losses if loss else None
+
+    def owned(self, ids: np.ndarray) -> np.ndarray:
+        """Those of some lines whose entries are here: all."""
+        return ids
+
+    def share(self, ids: np.ndarray, mine: np.ndarray, *arrays: np.ndarray | None) -> None:
+        """Bring numbers of lines that were found elsewhere: there are none."""
 
     def _ids(self, ids: np.ndarray) -> np.ndarray:
         ids = ready(ids, np.int64)

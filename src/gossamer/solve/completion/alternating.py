@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,7 +118,7 @@ def alternating_minimization(
 
     Parameters
     ----------
-    M : sparse matrix, or array with NaN, shape (m, n)
+    M : sparse matrix, array with NaN, or StoredEntries, shape (m, n)
         Every stored entry is an observation, zeros too.
     U : array, shape (m, k)
         Start.
@@ -207,11 +208,15 @@ class Model:
     def residual(self, at: Entries) -> float:
         """Root mean square error at entries."""
         assert self.V is not None
-        i, j = at.row_of(), at.rows.index
-        value = kernel.dots(self.U, self.V, i, j)
-        if self.row_bias is not None and self.column_bias is not None:
-            value += self.mean + self.row_bias[i] + self.column_bias[j]
-        return float(np.sqrt(np.mean((at.rows.value - value).astype(np.float64) ** 2)))
+        U, V = self.U, self.V
+
+        def squares(i: np.ndarray, j: np.ndarray, v: np.ndarray) -> float:
+            value = kernel.dots(U, V, i, j)
+            if self.row_bias is not None and self.column_bias is not None:
+                value += self.mean + self.row_bias[i] + self.column_bias[j]
+            return float(np.sum((v - value).astype(np.float64) ** 2))
+
+        return math.sqrt(at.total(squares) / at.count)
 
 
 def sweep(
@@ -228,7 +233,7 @@ def sweep(
     """Sweeps from a start until the watch ends them; U and V may be overwritten."""
     model = Model(U, V)
     if biases:
-        model.mean = float(entries.rows.value.mean(dtype=np.float64)) if entries.count else 0.0
+        model.mean = entries.mean
         model.row_bias = np.zeros(entries.shape[0], U.dtype)
         model.column_bias = np.zeros(entries.shape[1], U.dtype)
     scale = max(_spread(entries, model.mean), np.finfo(np.float64).tiny)
@@ -319,7 +324,8 @@ def finish(
 def _spread(entries: Entries, mean: float) -> float:
     if not entries.count:
         return 0.0
-    return float(np.sqrt(np.mean((entries.rows.value.astype(np.float64) - mean) ** 2)))
+    squares = entries.total(lambda i, j, v: float(np.sum((v.astype(np.float64) - mean) ** 2)))
+    return math.sqrt(squares / entries.count)
 
 
 def _basis(factor: np.ndarray) -> np.ndarray:
@@ -350,7 +356,7 @@ def _half(model: Model, entries: Entries, inner: Inner, *, by_columns: bool) -> 
     if own is None or other is None:
         x, info = inner.solve(lines, factor, x, loss=not by_columns)
     else:
-        shifted = lines.with_values(lines.value - lines.value.dtype.type(model.mean) - other[lines.index])
+        shifted = lines.shifted(model.mean, other)
         design = np.column_stack([factor, np.ones(len(factor), factor.dtype)])
         start = np.column_stack(
             [np.zeros((lines.count, factor.shape[1]), own.dtype) if x is None else x, own]

@@ -10,7 +10,7 @@ from gossamer._core.checks import check_array, check_choice, check_float, check_
 from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.solve.completion.alternating import check_inner, check_validation, sweep
-from gossamer.solve.completion.entries import Entries, check_rank, check_triples
+from gossamer.solve.completion.entries import Entries, check_entries, check_rank, check_triples
 from gossamer.solve.completion.factors import CompletionResult
 from gossamer.solve.completion.splitting import default_rounds, split_minimization
 from gossamer.solve.completion.start import clip_start, random_start, spectral_start
@@ -145,6 +145,71 @@ def matrix_completion(
     (True, True)
     """
     entries = check_triples(rows, cols, vals, shape, dtype=dtype, duplicates=duplicates)
+    return complete(
+        entries, rank, method=method, sample_splitting=sample_splitting, ridge=ridge, weighted_ridge=weighted_ridge,
+        biases=biases, maxiter=maxiter, tol=tol, inner_rtol=inner_rtol, inner_iter=inner_iter, init=init,
+        clip_incoherence=clip_incoherence, perturb=perturb, validation=validation, random_state=random_state,
+        callback=callback, threads=threads,
+    )  # fmt: skip
+
+
+def complete_matrix(M: Any, rank: int, *, dtype: Any = None, **options: Any) -> CompletionResult:
+    """:func:`matrix_completion` of a matrix instead of places and values.
+
+    Parameters
+    ----------
+    M : sparse matrix, array with NaN, or StoredEntries, shape (m, n)
+        Every stored entry is an observation, zeros too.
+    rank : int
+        k, at most ``min(m, n)``.
+    dtype : "float64" or "float32", optional
+        Of factors and arithmetic; that of M by default, if it is one of these. Entries in files keep theirs.
+    **options
+        As for :func:`matrix_completion`, without ``duplicates``.
+
+    Returns
+    -------
+    CompletionResult
+
+    Raises
+    ------
+    ArgumentError, ShapeError, UnsupportedError
+        As for :func:`matrix_completion`; ``sample_splitting`` of entries in files.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gossamer.solve import complete_matrix
+    >>> M = np.outer(np.arange(1.0, 6), np.arange(1.0, 5))
+    >>> M[2, 2] = np.nan
+    >>> float(complete_matrix(M, 1, tol=1e-12).predict(2, 2)[0].round(8))
+    9.0
+    """
+    return complete(check_entries("M", M, dtype), rank, **options)
+
+
+def complete(
+    entries: Entries,
+    rank: int,
+    *,
+    method: str = "auto",
+    sample_splitting: bool = False,
+    ridge: float = 0.0,
+    weighted_ridge: bool = False,
+    biases: bool = False,
+    maxiter: int | None = None,
+    tol: float = 1e-8,
+    inner_rtol: float | str = "adaptive",
+    inner_iter: int = 20,
+    init: Any = "spectral",
+    clip_incoherence: float | str | None = "auto",
+    perturb: float = 0.0,
+    validation: tuple[Any, Any, Any] | None = None,
+    random_state: RandomState = None,
+    callback: Callback | None = None,
+    threads: int | None = None,
+) -> CompletionResult:
+    """:func:`matrix_completion` of entries that were checked, wherever they are."""
     k = check_rank(rank, entries, warn=not ridge)
     rng = check_random_state(random_state)
     tol = check_float("tol", tol, low=0)
@@ -178,7 +243,7 @@ def matrix_completion(
     watch = Watch("criterion", tol=tol, maxiter=50 if maxiter is None else maxiter, callback=callback)
     clipped = 0
     if U is None:
-        centred = _centred(entries) if biases else entries
+        centred = entries.centred(entries.mean) if biases else entries
         if init == "random" or not entries.count:
             U = random_start(entries.shape[0], k, rng, kind)
             values = np.full(
@@ -191,13 +256,6 @@ def matrix_completion(
         if inner.ridge:  # against a penalty the size of the start counts: that of a balanced factor
             U = np.ascontiguousarray(U * np.sqrt(values).astype(kind))
     return sweep(entries, U, V, inner, watch, biases=biases, held=held, clipped=clipped)
-
-
-def _centred(entries: Entries) -> Entries:
-    """Entries without their mean: a start for what biases leave."""
-    lines = entries.rows
-    value = (lines.value - lines.value.mean(dtype=np.float64)).astype(lines.value.dtype)
-    return Entries(lines.start.astype(lines.index.dtype), lines.index, value, entries.shape)
 
 
 def _given_start(init: Any, entries: Entries, k: int) -> tuple[np.ndarray | None, np.ndarray | None]:

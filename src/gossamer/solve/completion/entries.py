@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,7 +38,22 @@ class Entries:
     @property
     def norm(self) -> float:
         """Frobenius norm of what was observed."""
-        return float(np.linalg.norm(self.rows.value.astype(np.float64)))
+        return math.sqrt(self.total(lambda i, j, v: float(np.sum(v.astype(np.float64) ** 2))))
+
+    @property
+    def mean(self) -> float:
+        """Of what was observed; 0 where nothing was."""
+        return self.total(lambda i, j, v: float(np.sum(v, dtype=np.float64))) / max(self.count, 1)
+
+    def total(self, f: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> float:
+        """Sum of ``f(rows, cols, vals)`` over parts of the entries."""
+        return math.fsum(f(*self.rows.places(a, b)) for a, b in self.rows.spans())
+
+    def centred(self, mean: float) -> Entries:
+        """The same places with values less their mean."""
+        other = copy.copy(self)
+        other.rows, other.columns = self.rows.shifted(mean), self.columns.shifted(mean)
+        return other
 
     def row_of(self) -> np.ndarray:
         """Row of each entry, in the order of rows."""
@@ -61,7 +79,7 @@ def check_triples(
     check_choice("duplicates", duplicates, ("error", "mean"))
     kind = np.dtype(check_choice("dtype", np.dtype(dtype).name, ("float32", "float64")))
     m, n = check_shape(shape)
-    i, j = _places("rows", rows, m), _places("cols", cols, n)
+    i, j = check_places("rows", rows, m), check_places("cols", cols, n)
     v = np.asarray(vals)
     if v.dtype.kind not in "biuf" or v.ndim != 1 or not len(i) == len(j) == len(v):
         raise ShapeError(
@@ -132,7 +150,8 @@ def check_rank(rank: Any, entries: Entries, *, warn: bool = True) -> int:
     return k
 
 
-def _places(name: str, places: Any, bound: int) -> np.ndarray:
+def check_places(name: str, places: Any, bound: int) -> np.ndarray:
+    """Indices below ``bound``."""
     array = np.asarray(places)
     if array.size == 0:
         array = array.astype(np.int64)

@@ -219,8 +219,8 @@ def regress(
     empty = lines.degrees == 0
     x[empty] = 0
     deficient = np.flatnonzero((taken < 0) & ~empty)
-    for line in deficient:
-        _least_norm(lines, U, float(lam[line]), int(line), x, losses)
+    if len(deficient):
+        _settle(lines, U, lam, deficient, x, losses)
     return x, RegressionInfo(used, np.maximum(taken, 0), sketched, len(deficient), int(empty.sum()), losses)
 
 
@@ -236,6 +236,21 @@ def _shared(lines: Observed, U: np.ndarray, lam: np.ndarray) -> np.ndarray:
             return np.ascontiguousarray(np.linalg.cholesky(gram + shift * np.eye(len(gram))).T)
         except np.linalg.LinAlgError:
             shift = max(10 * shift, 1e-14 * size, math.ulp(1.0))
+
+
+def _settle(
+    lines: Observed,
+    U: np.ndarray,
+    lam: np.ndarray,
+    deficient: np.ndarray,
+    x: np.ndarray,
+    losses: np.ndarray | None,
+) -> None:
+    """Least norm for lines that their entries do not determine; where lines are shared out, each by its owner."""
+    mine = lines.owned(deficient)
+    for line in mine:
+        _least_norm(lines, U, float(lam[line]), int(line), x, losses)
+    lines.share(deficient, mine, x, losses)
 
 
 def _least_norm(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from gossamer._kernels.csr import matmat
 from gossamer.solve.completion.entries import Entries
 
 POWER_STEPS = 4
@@ -21,15 +20,11 @@ def spectral_start(
     m, n = entries.shape
     width = min(rank + OVERSAMPLING, m, n)
     kind = entries.rows.value.dtype
-    row, column = (
-        (lines.start.astype(lines.index.dtype), lines.index, lines.value)
-        for lines in (entries.rows, entries.columns)
-    )
-    Q = np.linalg.qr(matmat(*row, rng.standard_normal((n, width)).astype(kind), threads))[0]
+    Q = np.linalg.qr(entries.rows.times(rng.standard_normal((n, width)).astype(kind), threads))[0]
     for _ in range(POWER_STEPS):
-        Q = np.linalg.qr(matmat(*column, np.ascontiguousarray(Q), threads))[0]
-        Q = np.linalg.qr(matmat(*row, np.ascontiguousarray(Q), threads))[0]
-    inner = matmat(*column, np.ascontiguousarray(Q), threads)  # (Q^T A)^T
+        Q = np.linalg.qr(entries.columns.times(np.ascontiguousarray(Q), threads))[0]
+        Q = np.linalg.qr(entries.rows.times(np.ascontiguousarray(Q), threads))[0]
+    inner = entries.columns.times(np.ascontiguousarray(Q), threads)  # (Q^T A)^T
     squares, left = np.linalg.eigh(inner.T @ inner)
     values = np.sqrt(np.maximum(squares[::-1], 0)) * (m * n / max(entries.count, 1))
     return np.ascontiguousarray(Q @ left[:, ::-1][:, :rank]), values[:rank]
