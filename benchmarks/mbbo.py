@@ -15,15 +15,20 @@ import numpy as np
 from benchmarks.harness import Claim, run
 from benchmarks.mbbo_problems import (
     GRID,
+    GRID_ONE,
+    RSVRB_BEST,
     STEPS_PER_EPOCH,
+    TRAIN,
     fewest_steps,
     parts,
+    ranking,
     shifted,
     train,
     tuned,
     weighting,
 )
-from gossamer.solve import QuadraticBilevel
+from benchmarks.mbbo_wide import measured
+from gossamer.solve import ExactAID, QuadraticBilevel
 
 PAPER = "iterations O(m eps^-3 / (I sqrt I)): a speed-up with blocks and with samples (Theorem; Figure 1)"
 SHORT, LONG = round(2 * STEPS_PER_EPOCH), round(20 * STEPS_PER_EPOCH)
@@ -69,13 +74,18 @@ def correction(full: bool) -> Iterator[Claim]:
 def _weighting(method: str) -> dict[str, Any]:
     problem = weighting()
     share = 2 if method == "rsvrb" else 1  # it draws twice a step: equal samples for all
-    setting, losses = tuned(problem, method, SHORT // share)
-    result = train(problem, method, setting, LONG // share)
+    if method == "rsvrb":  # what leads after 2 epochs misleads it, so its best two of twelve runs to the end
+        settings, chosen = RSVRB_BEST, "the better of the two of 12 that are best after 20 epochs"
+    else:
+        settings = ranking(problem, method, SHORT)[0][:2]
+        chosen = "the better of the two of 12 that lead after 2 epochs"
+    finals = [(train(problem, method, setting, LONG // share), setting) for setting in settings]
+    result, setting = min(finals, key=lambda final: final[0].fun_history[-1])
     return {
         "loss": result.fun_history[-1],
         "start": result.fun_history[0],
         "ms": 1e3 * result.step_seconds / result.nit,
-        "note": f"{setting}, the best of {len(losses)} after 2 epochs; {result.samples} samples",
+        "note": f"{setting}, {chosen}; {result.samples} samples",
     }
 
 
@@ -112,40 +122,66 @@ def steps(full: bool) -> Iterator[Claim]:
     problem = weighting()
     times = []
     for seed in range(5):
-        result = train(problem, "v2", GRID[2], 200, seed=seed)
+        result = train(problem, "v2", GRID[0], 200, seed=seed)
         times.append(1e3 * result.step_seconds / result.nit)
     yield Claim("Time of a v2 step on a8a, 10 of 100 blocks, 32 samples each", "<= 5", float(np.median(times)), "ms",
                 spread={"kind": "rounds", "values": times}, note="five runs of 200 steps")  # fmt: skip
-    result = train(problem, "v1", GRID[2], 100)
+    result = train(problem, "v1", GRID[0], 100)
     yield Claim("Time of a v1 step on a8a against v2", "<= 20x", 1e3 * result.step_seconds / result.nit, "ms",
                 float(np.median(times)), "v2", note="v1 factors ten Hessians of 124 x 124 a step")  # fmt: skip
 
 
-def imbalance(full: bool) -> Iterator[Claim]:
-    """30 % of the positive rows kept, 20 % of the labels flipped: 100 temperatures, one, and logistic regression."""
+def turns(full: bool) -> Iterator[Claim]:
+    """Inner problems solved to the end, a few blocks in turn, on as many samples."""
+    problem, v2 = weighting(), _weighting("v2")
+    steps = round(LONG * 320 / (10 * TRAIN))
+    run = ExactAID(problem, np.zeros(problem.dim_x), blocks_per_step=10, lr=30.0, tol=1e-3, random_state=0)
+    exact = run.run(steps, eval_every=steps)
+    note = (
+        f"{steps} steps of 10 blocks read as many samples once as 20 epochs, and a block that is solved for reads them "
+        f"{exact.oracle_calls['hvp_yy_g'] // (10 * steps)} times; inner gradients to 1e-3"
+    )
+    yield Claim("Validation loss on a8a after 20 epochs against exact inner solutions in turns, v2", "<= 1x",
+                v2["loss"], "nats", exact.fun_history[-1], "exact AID, 10 blocks in turn", note=note)  # fmt: skip
+    yield Claim("Time of 20 epochs on a8a against exact inner solutions in turns, v2", "<= 1x", v2["ms"] * LONG / 1e3,
+                "s", exact.step_seconds, "exact AID, 10 blocks in turn", note=note)  # fmt: skip
+
+
+def wide(full: bool) -> Iterator[Claim]:
+    """A hundred thousand blocks of a hundred unknowns."""
+    found = measured()
+    note = f"1000 blocks a step, {found['ms']:.1f} ms each; x is off by {found['error']:.2f} of its length after 1000"
+    yield Claim("Peak memory with 100,000 blocks of 100 unknowns, v2", "<= 1024", found["mib"], "MiB",
+                note=note)  # fmt: skip
+
+
+def flips(shares: tuple[float, ...], full: bool) -> Iterator[Claim]:
+    """30 % of the positive rows kept, some labels flipped: 100 temperatures, one, and logistic regression."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
 
     X_test, y_test = parts()[2]
-    found = {}
-    for m in (100, 1):
-        problem = shifted(m)
-        setting, _ = tuned(problem, "v2", SHORT)
-        result = train(problem, "v2", setting, LONG)
-        scores = problem.decision(X_test, result.y)
-        accuracy = 100 * balanced_accuracy_score(y_test, np.where(scores > 0, 1, -1))
-        found[m] = (result.fun_history[-1], accuracy, setting)
-        if m == 1:
-            rows = problem.train.X[:, 1:], problem.y_tr
-    logistic = LogisticRegression(max_iter=300).fit(*rows)
-    plain = 100 * balanced_accuracy_score(y_test, logistic.predict(X_test))
-    note = (
-        f"m = 100: {found[100][2]}; m = 1: {found[1][2]}; balanced accuracy with m = 1: {found[1][1]:.2f} %"
-    )
-    yield Claim("Validation loss with 100 temperatures against one, imbalance and flips", "<= 1x", found[100][0],
-                "nats", found[1][0], "m = 1", note=note)  # fmt: skip
-    yield Claim("Balanced test accuracy against logistic regression, imbalance and flips", ">= 1x", found[100][1], "%",
-                plain, "LogisticRegression on the same rows", note=note)  # fmt: skip
+    for share in shares:
+        found = {}
+        for m in (100, 1):
+            problem = shifted(m, share)
+            setting, _ = tuned(problem, "v2", SHORT, GRID_ONE)
+            early = train(problem, "v2", setting, LONG).fun_history[-1]
+            result = train(problem, "v2", setting, 10 * LONG)
+            scores = problem.decision(X_test, result.y)
+            accuracy = 100 * balanced_accuracy_score(y_test, np.where(scores > 0, 1, -1))
+            found[m] = (result.fun_history[-1], accuracy, setting, early)
+        logistic = LogisticRegression(max_iter=300).fit(problem.train.X[:, 1:], problem.y_tr)
+        plain = 100 * balanced_accuracy_score(y_test, logistic.predict(X_test))
+        name = f"30 % of positive rows, {share:.0%} of labels flipped"
+        note = (
+            f"200 epochs as in the paper; after 20 epochs {found[100][3]:.4f} and {found[1][3]:.4f}; m = 100: "
+            f"{found[100][2]}; m = 1: {found[1][2]}; balanced accuracy with m = 1: {found[1][1]:.2f} %"
+        )
+        yield Claim(f"Validation loss with 100 temperatures against one, {name}", "<= 1x", found[100][0], "nats",
+                    found[1][0], "m = 1", note=note)  # fmt: skip
+        yield Claim(f"Balanced test accuracy against logistic regression, {name}", ">= 1x", found[100][1], "%", plain,
+                    "LogisticRegression on the same rows", note=note)  # fmt: skip
 
 
 if __name__ == "__main__":
@@ -161,7 +197,13 @@ if __name__ == "__main__":
             "loss-v2": partial(loss, "v2"),
             "others": others,
             "steps": steps,
-            "imbalance": imbalance,
+            "turns": turns,
+            "wide": wide,
+            "flips-0": partial(flips, (0.0,)),
+            "flips-10": partial(flips, (0.1,)),
+            "flips-20": partial(flips, (0.2,)),
+            "flips-30": partial(flips, (0.3,)),
+            "flips-40": partial(flips, (0.4,)),
         },
         packages=["numpy", "scipy", "scikit-learn"],
     )

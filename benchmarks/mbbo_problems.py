@@ -14,10 +14,21 @@ from gossamer.solve import BilevelResult, HyperWeighting, QuadraticBilevel, mult
 TRAIN, FEATURES, BLOCKS = 18_156, 123, 100
 STEPS_PER_EPOCH = TRAIN / 320  # I B = 10 x 32 training samples a step
 FIXED = {"blocks_per_step": 10, "batch_size": 32, "mu": 0.01, "v_radius": 10.0, "gamma": 1.0}
-GRID = [
-    {"lr_lower": tau, "lr": lr, "alpha": weight, "beta": weight}
-    for tau, lr, weight in itertools.product((0.03, 0.1, 0.3), (30.0, 300.0), (0.1, 0.9))
-]
+
+
+def _grid(
+    inner: tuple[float, ...], outer: tuple[float, ...], weights: tuple[float, ...]
+) -> list[dict[str, float]]:
+    return [
+        {"lr_lower": tau, "lr": lr, "alpha": weight, "beta": weight}
+        for tau, lr, weight in itertools.product(inner, outer, weights)
+    ]
+
+
+# twelve settings each; with the authors' weights the inner rate decides, and m = 1 likes other weights
+GRID = _grid((0.1, 0.2, 0.3, 0.4), (30.0, 100.0, 300.0), (0.9,))
+RSVRB_BEST = _grid((0.4,), (100.0, 300.0), (0.9,))
+GRID_ONE = _grid((0.1, 0.2, 0.3), (30.0, 300.0), (0.1, 0.9))
 
 
 def a8a(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -46,13 +57,13 @@ def weighting(m: int = BLOCKS) -> HyperWeighting:
     return HyperWeighting(X, y, X_val, y_val, temperatures(m))
 
 
-def shifted(m: int, seed: int = 0) -> HyperWeighting:
-    """A training part that lost 70 % of its positive rows and has 20 % of its labels flipped."""
+def shifted(m: int, flips: float = 0.2, seed: int = 0) -> HyperWeighting:
+    """A training part that lost 70 % of its positive rows, with a share of its labels flipped."""
     (X, y), (X_val, y_val), _ = parts()
     rng = np.random.default_rng(seed)
     keep = (y < 0) | (rng.random(len(y)) < 0.3)
     X, y = X[keep], y[keep]
-    y = np.where(rng.random(len(y)) < 0.2, -y, y)
+    y = np.where(rng.random(len(y)) < flips, -y, y)
     return HyperWeighting(X, y, X_val, y_val, temperatures(m))
 
 
@@ -80,13 +91,24 @@ def train(
     )  # fmt: skip
 
 
-def tuned(problem: HyperWeighting, method: str, steps: int) -> tuple[dict[str, Any], list[float]]:
-    """The best of the twelve settings by validation loss after ``steps``, and all twelve losses."""
+def tuned(
+    problem: HyperWeighting, method: str, steps: int, grid: list[dict[str, float]] | None = None
+) -> tuple[dict[str, Any], list[float]]:
+    """The best of twelve settings by validation loss after ``steps``, and all twelve losses."""
+    ranked, losses = ranking(problem, method, steps, grid)
+    return ranked[0], losses
+
+
+def ranking(
+    problem: HyperWeighting, method: str, steps: int, grid: list[dict[str, float]] | None = None
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Twelve settings from the best one on by validation loss after ``steps``, and their losses as they are listed."""
+    grid = GRID if grid is None else grid
     losses = []
-    for setting in GRID:
+    for setting in grid:
         result = train(problem, method, setting, steps)
         losses.append(result.fun_history[-1] if result.success else float("inf"))
-    return GRID[int(np.argmin(losses))], losses
+    return [grid[k] for k in np.argsort(losses, kind="stable")], losses
 
 
 RATES = (0.003, 0.01, 0.02, 0.03, 0.05, 0.1)
