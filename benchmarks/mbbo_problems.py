@@ -27,7 +27,7 @@ def _grid(
 
 # twelve settings each; with the authors' weights the inner rate decides, and m = 1 likes other weights
 GRID = _grid((0.1, 0.2, 0.3, 0.4), (30.0, 100.0, 300.0), (0.9,))
-RSVRB_BEST = _grid((0.4,), (100.0, 300.0), (0.9,))
+RSVRB_BEST = _grid((0.4,), (30.0, 100.0), (0.9,))
 GRID_ONE = _grid((0.1, 0.2, 0.3), (30.0, 300.0), (0.1, 0.9))
 
 
