@@ -13,6 +13,7 @@ SELF_CONTAINED += ["docs/systems/monarch.md", "docs/systems/gaunt-tensor-product
 SELF_CONTAINED += ["docs/systems/lora-limits.md", "docs/systems/learning-to-relax.md"]
 SELF_CONTAINED += ["docs/systems/block-coordinate-descent.md"]
 SELF_CONTAINED += ["docs/systems/allocation-saes.md", "docs/systems/gradient-saes.md"]
+SELF_CONTAINED += ["docs/systems/prosper.md"]
 SELF_CONTAINED += [
     "docs/guides/own-network.md",
     "docs/guides/new-structure.md",

@@ -1,11 +1,12 @@
 """Expectation truncation against sums over all states written with NumPy, and identities of the six models."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, poisson
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from gossamer.learn import (
@@ -381,3 +382,26 @@ def test_a_schedule_is_piecewise_linear():
     ):
         with pytest.raises(ValueError):
             AnnealingSchedule(**bad)
+
+
+def test_the_model_that_the_gallery_writes_is_exact_em():
+    source = (Path(__file__).parents[2] / "docs/gallery/plot_own_sparse_coding.py").read_text(
+        encoding="utf-8"
+    )
+    names = {}
+    exec(source.split("# %%")[0], names)
+    model = names["PhotonCoding"](H)
+    rng = np.random.default_rng(0)
+    params = {"W": rng.uniform(0, 3, (H, D)), "dark": np.full(D, 0.3), "pi": 0.3, "sigma": 1.0}
+    S = np.array(list(itertools.product((0.0, 1.0), repeat=H)))
+    Y = rng.poisson(model._superpose(S[rng.integers(len(S), size=N)], params)).astype(float)
+    joint = poisson(model._superpose(S, params)).logpmf(Y[:, None]).sum(axis=2) + log_prior(model, params, S)
+    q = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+    found = evaluate(Y, model, params, EStep(H, H), 1)
+    np.testing.assert_allclose(found.evidence + model._constant(params), logsumexp(joint, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(model._codes(Y, params, found), q @ S, atol=1e-10)
+    bounds = []
+    for _ in range(20):
+        params, bound, _ = em_step(LocalRows(Y, 16), model, params, EStep(H, H), 0.0)
+        bounds.append(bound)
+    assert (np.diff(bounds) > 0).all()

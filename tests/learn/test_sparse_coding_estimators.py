@@ -92,6 +92,7 @@ def test_binary_bars_are_found_from_noise():
     model = BinarySparseCoding(random_state=100, max_active=5).fit(X)
     assert bars.match_dictionaries(model.components_, W).errors.max() < 0.5
     assert len(model.bound_) == model.n_iter_ == 150
+    assert model.n_states_ == 1 + 10 + 28 + 56 + 70 + 56
     assert model.n_used_ < 800
 
 

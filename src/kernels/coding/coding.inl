@@ -45,25 +45,33 @@ void sum_over_points(std::int64_t points, std::int64_t size, std::int64_t memory
     }
 }
 
+// A point a lane: scores are inserted into a falling list by exchanges, then the list's places are sorted; no branches.
 inline void largest(const double* scores, std::int64_t points, std::int64_t latents, std::int64_t count,
                     std::int32_t* chosen, int threads) {
-    over_points(points, 4 * latents, threads, [&](std::int64_t from, std::int64_t to, int) {
-        for (std::int64_t n = from; n < to; ++n) {
-            const double* score = scores + n * latents;
-            std::int32_t* best = chosen + n * count; // by falling score
-            std::int64_t held = 0;
+    using T = V::type;
+    const Scratch scratch(2 * count * static_cast<std::int64_t>(sizeof(T)), threads);
+    over_points(points, latents * count, threads, [&](std::int64_t from, std::int64_t to, int thread) {
+        T *best = reinterpret_cast<T*>(scratch.part(thread)), *place = best + count;
+        for (std::int64_t n = from; n < to; n += V::width) {
+            for (std::int64_t i = 0; i < count; ++i) best[i] = V::splat(-__builtin_inf()), place[i] = V::splat(0);
             for (std::int64_t h = 0; h < latents; ++h) {
-                if (held == count && !(score[h] > score[best[count - 1]])) continue;
-                std::int64_t at = held < count ? held++ : count - 1;
-                for (; at > 0 && score[h] > score[best[at - 1]]; --at) best[at] = best[at - 1];
-                best[at] = static_cast<std::int32_t>(h);
+                T x, id = V::splat(static_cast<double>(h));
+                for (std::int64_t lane = 0; lane < V::width; ++lane) x[lane] = scores[least(n + lane, to - 1) * latents + h];
+                for (std::int64_t i = 0; i < count; ++i) {
+                    const auto more = (x > best[i]) | ((x == best[i]) & (id < place[i])); // what is pushed down came first
+                    const T held = best[i], where = place[i];
+                    best[i] = more ? x : held, place[i] = more ? id : where;
+                    x = more ? held : x, id = more ? where : id;
+                }
             }
-            for (std::int64_t i = 1; i < count; ++i) {
-                const std::int32_t id = best[i];
-                std::int64_t at = i;
-                for (; at > 0 && best[at - 1] > id; --at) best[at] = best[at - 1];
-                best[at] = id;
-            }
+            for (std::int64_t i = 1; i < count; ++i)
+                for (std::int64_t k = i; k > 0; --k) {
+                    const T a = place[k - 1], b = place[k];
+                    place[k - 1] = a < b ? a : b, place[k] = a < b ? b : a;
+                }
+            for (std::int64_t lane = 0; lane < least<std::int64_t>(V::width, to - n); ++lane)
+                for (std::int64_t i = 0; i < count; ++i)
+                    chosen[(n + lane) * count + i] = static_cast<std::int32_t>(place[i][lane]);
         }
     });
 }

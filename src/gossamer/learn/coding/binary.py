@@ -64,8 +64,8 @@ class BinarySparseCoding(LinearCoding):
         Zeros without ``fit_offset``.
     bound_ : list of float
         Of every step: bound on the log-likelihood a sample, of the samples used, at that step's temperature.
-    n_iter_, n_used_ : int
-        Steps, and samples that the last one used.
+    n_iter_, n_used_, n_states_ : int
+        Steps; samples that the last one used; states a sample.
 
     Raises
     ------
@@ -98,10 +98,9 @@ class BinarySparseCoding(LinearCoding):
     def _law(self, params: Params) -> np.ndarray:
         return np.array([1 - params["pi"], params["pi"]])
 
-    def _scores(self, Y: np.ndarray, params: Params) -> np.ndarray:
-        W = params["W"]
-        length = np.linalg.norm(W, axis=1)
-        return (Y - params["offset"]) @ (W / np.where(length > 0, length, 1.0)[:, None]).T
+    def _scores_of(self, match: np.ndarray, params: Params) -> np.ndarray:
+        length = np.linalg.norm(params["W"], axis=1)
+        return match / np.where(length > 0, length, 1.0)
 
     def _fresh_prior(self, params: Params, sums: Sums, step: EStep) -> float:
         return self._corrected(params, sums, step)

@@ -20,6 +20,9 @@ LEAST_SHARE = 1e-6
 class DiscreteSparseCoding(LinearCoding):
     r"""Causes with values from a finite set that add up: ``y = W^T s + noise``, ``p(s_h = values[k]) = pi_k``.
 
+    Where all values have one sign start hot (``T`` from 15 in the schedule): fits that start cool end with a part at
+    some scale between its amounts.
+
     Parameters
     ----------
     n_components : int
@@ -37,7 +40,7 @@ class DiscreteSparseCoding(LinearCoding):
 
     Attributes
     ----------
-    components_, noise_, offset_, bound_, n_iter_, n_used_
+    components_, noise_, offset_, bound_, n_iter_, n_used_, n_states_
         As of :class:`BinarySparseCoding`.
     prior_ : ndarray, shape (K,)
         Probabilities of ``values``.

@@ -50,16 +50,19 @@ def pieces(block: Any, model: Any, step: EStep) -> list[np.ndarray]:
 def evaluate(Y: np.ndarray, model: Any, params: Params, step: EStep, threads: int | None) -> Evaluation:
     """Posterior of each row of Y, shape (n, d), over its states."""
     H, values = model.n_components, len(model._values())
+    seen: list[Any] = []
     if step.candidates == H:
         chosen = np.tile(np.arange(H, dtype=np.int32), (len(Y), 1))
     else:
-        score = model.selection if callable(model.selection) else model._scores
-        scores = np.asarray(score(Y, params), np.float64)
+        if callable(model.selection):
+            scores = np.asarray(model.selection(Y, params), np.float64)
+        else:
+            scores, *seen = model._look(Y, params)
         if scores.shape != (len(Y), H):
             raise ValueError(f"selection returned scores of shape {scores.shape}: expected {(len(Y), H)}")
         chosen = largest(scores, step.candidates, threads)
     tree = Tree(chosen, step.active, values, H)
-    joint, base = model._joint(Y, params, tree, step, threads)
+    joint, base = model._joint(Y, params, tree, step, threads, *seen)
     return Evaluation(tree, joint, normalise(joint, threads) + base, step)
 
 

@@ -48,7 +48,7 @@ class GaussianSparseCoding(TruncatedCoding):
 
     Attributes
     ----------
-    components_, bound_, n_iter_, n_used_
+    components_, bound_, n_iter_, n_used_, n_states_
         As of :class:`BinarySparseCoding`.
     prior_ : ndarray, shape (H,)
         Probability of each cause.

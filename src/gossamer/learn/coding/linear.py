@@ -66,42 +66,59 @@ class LinearCoding(TruncatedCoding):
             return params | {"W": params["W"] - mean, "offset": mean}
         return params | {"offset": np.zeros_like(mean)}
 
-    def _field(self, Y: np.ndarray, params: Params, beta: float) -> tuple[np.ndarray, ...]:
-        """``W y`` and ``W W^T`` over the variance, times beta, and the log joint of no cause."""
-        Z, W = Y - params["offset"], params["W"]
-        scale = beta / params["sigma"] ** 2
-        return Z @ (scale * W.T), scale * (W @ W.T), -0.5 * scale * np.einsum("nd,nd->n", Z, Z)
+    def _centred(self, Y: np.ndarray, params: Params) -> np.ndarray:
+        return Y - params["offset"] if self.fit_offset else Y
+
+    def _match(self, Y: np.ndarray, params: Params) -> np.ndarray:
+        """``W y`` of every point: what scores and joints are made of, (n, H)."""
+        return self._centred(Y, params) @ params["W"].T
+
+    def _scores_of(self, match: np.ndarray, params: Params) -> np.ndarray:
+        """The best log joint of each cause alone."""
+        scale = params["sigma"] ** -2
+        W = params["W"]
+        return self._single(scale * match, scale * (W @ W.T), self._prior(params)).max(axis=2)
+
+    def _scores(self, Y: np.ndarray, params: Params) -> np.ndarray:
+        return self._scores_of(self._match(Y, params), params)
+
+    def _look(self, Y: np.ndarray, params: Params) -> tuple[Any, ...]:
+        match = self._match(Y, params)
+        return self._scores_of(match, params), match
 
     def _single(self, field: np.ndarray, gram: np.ndarray, prior: np.ndarray) -> np.ndarray:
         """Log joints of one cause against none: (n, H, values)."""
         value = np.array(self._values())
         constant = prior - 0.5 * np.outer(np.diagonal(gram), value**2)
-        return field[:, :, None] * value + constant
+        return value * field[:, :, None] + constant
 
     def _prior(self, params: Params) -> np.ndarray:
         law = self._law(params)
         return np.log(law[1:] / law[0])
 
-    def _scores(self, Y: np.ndarray, params: Params) -> np.ndarray:
-        field, gram, _ = self._field(Y, params, 1.0)
-        return self._single(field, gram, self._prior(params)).max(axis=2)
-
     def _joint(
-        self, Y: np.ndarray, params: Params, tree: Tree, step: EStep, threads: int | None
+        self,
+        Y: np.ndarray,
+        params: Params,
+        tree: Tree,
+        step: EStep,
+        threads: int | None,
+        match: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        beta = 1 / step.T
-        field, gram, base = self._field(Y, params, beta)
+        beta, W, Z = 1 / step.T, params["W"], self._centred(Y, params)
+        scale = beta / params["sigma"] ** 2
+        field, gram = scale * (Z @ W.T if match is None else match), scale * (W @ W.T)
         prior = self._prior(params) * (beta if step.anneal_prior else 1.0)
         joint = np.empty((len(Y), tree.columns))
         joint[:, 0] = 0
         joint[:, 1 : 1 + tree.latents * tree.values] = self._single(field, gram, prior).reshape(len(Y), -1)
         linear_joint(tree, joint, np.array(self._values()), prior, field, gram, threads)
-        return joint, base
+        return joint, -0.5 * scale * np.einsum("nd,nd->n", Z, Z)
 
     def _moments(
         self, Y: np.ndarray, params: Params, evaluation: Evaluation, weight: np.ndarray, threads: int | None
     ) -> Sums:
-        Z = Y - params["offset"]
+        Z = self._centred(Y, params)
         mean, second, count = self._state_moments(evaluation, threads)
         return {
             "s": mean.sum(axis=0),

@@ -35,7 +35,7 @@ class MaximalCausesAnalysis(MaximumCoding):
 
     Attributes
     ----------
-    components_, prior_, noise_, bound_, n_iter_, n_used_
+    components_, prior_, noise_, bound_, n_iter_, n_used_, n_states_
         As of :class:`BinarySparseCoding`.
 
     Raises

@@ -28,7 +28,7 @@ class MaximumMagnitudeCausesAnalysis(MaximumCoding):
 
     Attributes
     ----------
-    components_, prior_, noise_, bound_, n_iter_, n_used_
+    components_, prior_, noise_, bound_, n_iter_, n_used_, n_states_
         As of :class:`BinarySparseCoding`.
 
     Raises

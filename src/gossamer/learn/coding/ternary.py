@@ -14,7 +14,8 @@ class TernarySparseCoding(LinearCoding):
     r"""Ternary causes that add up: ``y = W^T s + noise``, ``p(s_h = 1) = p(s_h = -1) = pi / 2``.
 
     Candidates are the causes whose best single state, with either sign, is the most probable. A part and its negative
-    are the same model: compare dictionaries up to signs.
+    are the same model: compare dictionaries up to signs. Noise on W that fades (``W_noise`` of a fifth of the parts'
+    size in the schedule) keeps fits from merging parts.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ class TernarySparseCoding(LinearCoding):
 
     Attributes
     ----------
-    components_, noise_, offset_, bound_, n_iter_, n_used_
+    components_, noise_, offset_, bound_, n_iter_, n_used_, n_states_
         As of :class:`BinarySparseCoding`.
     prior_ : float
         Probability that a cause is not zero.

@@ -147,7 +147,7 @@ class TruncatedCoding(Inference, ClassNamePrefixFeaturesOutMixin, TransformerMix
         )
         if active > candidates:
             raise bad_argument("max_active", active, f"at most n_candidates, {candidates}")
-        check_states(H, candidates, active, len(self._values()))
+        self.n_states_ = check_states(H, candidates, active, len(self._values()))
         schedule = self._default_schedule() if self.schedule is None else self.schedule
         if not isinstance(schedule, AnnealingSchedule):
             raise bad_argument("schedule", schedule, "an AnnealingSchedule or None")
@@ -236,6 +236,10 @@ class TruncatedCoding(Inference, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _anneals_prior(self) -> bool:
         return False
 
+    def _look(self, Y: np.ndarray, params: Params) -> tuple[Any, ...]:
+        """Scores, and what else came of them that ``_joint`` takes as further arguments."""
+        return (self._scores(Y, params),)
+
     def _refines(self) -> bool:
         """Whether the noise wants a pass over the data of its own, at the new W: ``_residual`` and ``_refine``."""
         return False
@@ -300,7 +304,7 @@ class TruncatedCoding(Inference, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """E[s] of each point, (n, H), and sums over points of s s^T and of causes with each value."""
         tree, q, value = evaluation.tree, evaluation.posterior, np.array(self._values())
         single = q[:, 1 : 1 + tree.latents * tree.values].reshape(len(q), tree.latents, tree.values)
-        mean = np.ascontiguousarray(single @ value)
+        mean = single[:, :, 0] * value[0] if len(value) == 1 else np.ascontiguousarray(single @ value)
         second, count = linear_moments(tree, q, value, mean, threads)
         alone = single.sum(axis=0)
         second[np.diag_indices_from(second)] += alone @ value**2
