@@ -25,6 +25,12 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 LATE = ((0.6, 0.0), (0.9, 1.0))
 SCHEDULES: dict[str, dict[str, Any]] = {
+    "binary": {
+        "n_steps": 150,
+        "T": ((0, 5.0), (0.8, 1.0)),
+        "W_noise": ((0.0, 2.0), (0.8, 0.0)),
+        "truncation": LATE,
+    },
     "ternary": {
         "n_steps": 100,
         "T": ((0, 2.0), (0.8, 1.0)),
