@@ -153,7 +153,7 @@ def _held_out(truth: str, kind: str, seed: int) -> float:
 
     os.environ["GOSSAMER_THREADS"] = "1"
     _, X, _ = data.bars_of(truth, seed)
-    models = [data.fitted(kind, X[:500], 10 * seed + k) for k in range(2)]
+    models = [data.fitted(kind, X[:500], 10 * seed + k) for k in range(4)]
     return max(models, key=lambda m: m.score(X[:500])).score(X[500:])
 
 
