@@ -222,11 +222,12 @@ def fields(full: bool) -> Iterator[Claim]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model = BinarySparseCoding(100, schedule=schedule, random_state=0).fit(X)
-    noise = np.random.default_rng(0).standard_normal(model.components_.shape)
+    noise = data.localised(np.random.default_rng(0).standard_normal(model.components_.shape))
     yield Claim(
         "BSC on whitened photographs: fields with 80 % of their energy in a window of a third of the pixels", ">= 50",
-        data.localised(model.components_), "of 100", data.localised(noise), "white noise",
-        note=f"7 x 7 of 12 x 12 pixels; {schedule.n_steps} steps; {model.prior_ * 100:.1f} of 100 causes a patch",
+        data.localised(model.components_), "of 100",
+        note=f"7 x 7 of 12 x 12 pixels, of white noise {noise} of 100; {schedule.n_steps} steps; "
+        f"{model.prior_ * 100:.1f} of 100 causes a patch",
     )  # fmt: skip
 
 

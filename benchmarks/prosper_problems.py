@@ -14,7 +14,7 @@ VALUE, NOISE, PROB, H = 10.0, 2.0, 0.2, 10
 MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "binary": ("BinarySparseCoding", {"combine": "sum"}, {"n_candidates": 8, "max_active": 5}),
     "ternary": ("TernarySparseCoding", {"values": (-1, 1)}, {"n_candidates": 7, "max_active": 4}),
-    "discrete": ("DiscreteSparseCoding", {"values": (1, 2)}, {"n_candidates": 7, "max_active": 4}),
+    "discrete": ("DiscreteSparseCoding", {"values": (1, 2)}, {"n_candidates": 7, "max_active": 5}),
     "maximal": ("MaximalCausesAnalysis", {"combine": "max"}, {"n_candidates": 7, "max_active": 4}),
     "magnitude": (
         "MaximumMagnitudeCausesAnalysis",
