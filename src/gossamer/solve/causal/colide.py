@@ -113,7 +113,7 @@ def colide_ev(
     >>> cause = rng.normal(size=1000)
     >>> X = np.c_[cause, 1.5 * cause + rng.normal(size=1000)]
     >>> colide_ev(X, solver="fista").to_dag().round(1)
-    array([[0. , 1.4],
+    array([[0. , 1.5],
            [0. , 0. ]])
     """
     schedule = Schedule(
