@@ -130,10 +130,15 @@ def on_disk(array: Any) -> bool:
 
 
 def stored(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Rows as a contiguous copy in a dtype that the kernels know; pages of a memory map are let go."""
-    taken = np.asarray(array[rows])
-    release(array)
-    return np.ascontiguousarray(taken if taken.dtype.name in DTYPES else taken.astype(np.float64))
+    """Rows as a contiguous copy in a dtype that the kernels know; pages of a memory map are let go as it is read."""
+    dtype = array.dtype if array.dtype.name in DTYPES else np.dtype(np.float64)
+    if not on_disk(array):
+        return np.ascontiguousarray(array[rows], dtype=dtype)
+    out = np.empty((len(rows), array.shape[1]), dtype)
+    for start in range(0, len(rows), BLOCK):
+        out[start : start + BLOCK] = array[rows[start : start + BLOCK]]
+        release(array)
+    return out
 
 
 def release(array: Any) -> None:

@@ -165,6 +165,7 @@ class EYEstimator(TransformerMixin, BaseEstimator):
             for xs, m in source.epoch(self._rng if descent is not None else np.random.default_rng(0)):
                 descent = self._begin(xs) if descent is None else descent
                 descent.step(xs, m)
+                del xs  # before the next batch is read
                 count += 1
             assert descent is not None
             if self.verbose:

@@ -46,7 +46,7 @@ class View:
     def variance(self, x: np.ndarray) -> float:
         """Sum of the variances of the features; of the first batch, the means also are what is subtracted."""
         squares = 0.0
-        width = max(1, (1 << 21) // max(len(x), 1))
+        width = max(1, (1 << 18) // max(len(x), 1))
         for start in range(0, x.shape[1], width):
             part = slice(start, start + width)
             wide = x[:, part].astype(np.float64)
