@@ -192,6 +192,7 @@ class EYEstimator(TransformerMixin, BaseEstimator):
             moments.add(
                 [z / s for z, s in zip(descent.each("final_scores", xs), descent.scales, strict=True)]
             )
+            del xs
         self._publish(rotate(moments.covariance, grams, descent.ridge))
 
     def _publish(self, rotation: Rotation | None) -> None:
