@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -99,7 +99,9 @@ def main() -> None:
     else:
         model.fit([X.astype(np.float32), Y])
     seconds = time.perf_counter() - start
-    growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    # not ru_maxrss, which begins with what the parent had
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024  # type: ignore[index]
+    growth = peak - before
     weights = model.weights_ if hasattr(model, "weights_") else (model.x_weights_, model.y_weights_)
     out = Path(tempfile.gettempdir()) / f"gossamer-genotypes-{what}.npz"
     np.savez(out, x=weights[0], y=weights[1])
