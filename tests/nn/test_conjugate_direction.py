@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import safetensors.torch
+import scipy.sparse.linalg
 import torch
 
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError
@@ -188,6 +189,24 @@ def test_files_are_read_with_suspicion(tmp_path):
         ConjugateDirectionNet(4)
     with pytest.raises(ShapeError, match=r"expected \(B, 1, \*grid\)"):
         net(torch.ones(2, 8, 8))
+
+
+@pytest.mark.parametrize(("dim", "grid", "factor"), [(2, (48, 48), 4), (3, (14, 14, 14), 1.5)])
+def test_the_networks_that_come_along_propose_good_directions_around_obstacles(dim, grid, factor):
+    direction = DeepConjugateDirection(load_conjugate_direction_net(dim), grid)
+    rng = np.random.default_rng(0)
+    for name in ("plume", "ball"):
+        system = poisson_system(fluid_scene(name, grid))
+        b = np.where(system.fluid & (rng.random(system.shape[0]) < 0.01), 1.0, 0.0)
+        result = dcdm(system, b, M=direction, rtol=1e-4)
+        counted = []
+        scipy.sparse.linalg.cg(system.A, b, rtol=1e-4, callback=counted.append)
+        assert result.success
+        assert result.nit < len(counted) / factor
+        assert np.linalg.norm(b - system @ result.x) <= 1.0001e-4 * np.linalg.norm(b)
+    precise = dcdm(system, b, M=direction, rtol=1e-10, maxiter=300)
+    assert precise.success  # a network in single precision, a loop in double
+    assert direction.loss(system @ rng.standard_normal(system.shape[0]), system) < 0.5
 
 
 def test_the_empty_box_is_open_at_the_top():

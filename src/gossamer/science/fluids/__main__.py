@@ -40,10 +40,10 @@ class Stage(NamedTuple):
 
 STAGE_TYPES = (int, int, int, int, float, float)
 STAGES = {
-    2: [Stage(32, 512, 3000, 16, 2e-3, 2e-4), Stage(64, 1600, 3500, 16, 1e-3, 1e-5)],
-    3: [Stage(16, 1000, 1500, 8, 2e-3, 2e-4), Stage(32, 600, 600, 4, 1e-3, 1e-5)],
+    2: [Stage(32, 512, 1000, 16, 2e-3, 2e-4), Stage(64, 800, 1000, 8, 1e-3, 1e-5)],
+    3: [Stage(16, 600, 520, 8, 2e-3, 1e-5)],
 }
-"""How the networks that come with gossamer were trained: on a small grid, then on one of twice its edge."""
+"""How the networks that come with gossamer were trained: minutes of one core. Longer is better."""
 
 
 def train(options: argparse.Namespace) -> ConjugateDirectionNet:
