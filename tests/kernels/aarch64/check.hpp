@@ -112,6 +112,24 @@ void product(const std::string& label, std::int64_t rows, std::int64_t cols, con
     }
 }
 
+// What float and double differ by where sums are long, of the largest entry.
+constexpr double rounding(float) { return 1e-5; }
+constexpr double rounding(double) { return 1e-13; }
+
+// body(table, threads) on both paths, the largest entry bounds all; 1, 2 and 7 threads give the same bits.
+template <class Real, class Table, class Body>
+void both(const std::string& label, const Table& ours, const Table& portable, const Body& body, double tolerance = rounding(Real())) {
+    const std::vector<Real> theirs = body(portable, 1), first = body(ours, 1);
+    double top = 0;
+    for (const Real x : theirs) top = std::max(top, std::fabs(static_cast<double>(x)));
+    compare(label, first, theirs, std::vector<double>(theirs.size(), top), tolerance);
+    for (const int threads : {2, 7}) {
+        const std::vector<Real> again = body(ours, threads);
+        if (std::memcmp(again.data(), first.data(), again.size() * sizeof(Real)) != 0)
+            fail(label + ", " + std::to_string(threads) + " threads", "other bits than with one thread");
+    }
+}
+
 // Pointers and ascending columns of `rows` rows that keep some of `count` places; some rows are empty.
 template <class Index>
 void random_rows(std::int64_t rows, std::int64_t count, std::vector<Index>& row_ptr, std::vector<std::int64_t>& column) {
@@ -130,5 +148,6 @@ void prepared(bool dot); // linear, lscd
 void layers();           // decoder, encoder
 void sequences();        // fftconv, depthwise, ssm
 void relaxation();       // relax
+void spheres();          // gaunt
 
 } // namespace check

@@ -60,6 +60,7 @@ int main(int count, char** arguments) {
         if (!dot) check::layers(), report(("decoder and encoder, " + path).c_str());
         if (!dot) check::sequences(), report(("sequences, " + path).c_str());
         if (!dot) check::relaxation(), report(("relaxation, " + path).c_str());
+        if (!dot) check::spheres(), report(("functions on spheres, " + path).c_str());
     }
     std::printf(check::failures ? "%d failures\n" : "all equal\n", check::failures);
     return check::failures != 0;

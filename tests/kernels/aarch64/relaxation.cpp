@@ -10,7 +10,7 @@ using namespace gossamer::relax;
 namespace check {
 namespace {
 
-constexpr double rounding = 1e-12; // iterations carry it on
+constexpr double carried = 1e-12; // rounding, after iterations
 
 // Everything that one path makes of a system, one number after another.
 template <class Matrix>
@@ -39,7 +39,7 @@ void one(const std::string& label, const Matrix& a, std::int64_t n) {
     const auto theirs = all(portable_table.*Entry, a, b, 1), first = all(neon_table.*Entry, a, b, 1);
     double top = 0;
     for (const double x : theirs) top = std::max(top, std::fabs(x));
-    compare(label, first, theirs, std::vector<double>(theirs.size(), top), rounding);
+    compare(label, first, theirs, std::vector<double>(theirs.size(), top), carried);
     for (const int threads : {2, 7})
         if (all(neon_table.*Entry, a, b, threads) != first) fail(label, "other bits than with one thread");
 }

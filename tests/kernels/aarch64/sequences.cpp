@@ -9,23 +9,6 @@ using namespace gossamer;
 namespace check {
 namespace {
 
-constexpr double rounding(float) { return 1e-5; }
-constexpr double rounding(double) { return 1e-13; }
-
-// body(table, threads) on both paths, the largest entry bounds all; 1, 2 and 7 threads give the same bits.
-template <class Real, class Table, class Body>
-void both(const std::string& label, const Table& ours, const Table& portable, const Body& body, double tolerance = rounding(Real())) {
-    const std::vector<Real> theirs = body(portable, 1), first = body(ours, 1);
-    double top = 0;
-    for (const Real x : theirs) top = std::max(top, std::fabs(static_cast<double>(x)));
-    compare(label, first, theirs, std::vector<double>(theirs.size(), top), tolerance);
-    for (const int threads : {2, 7}) {
-        const std::vector<Real> again = body(ours, threads);
-        if (std::memcmp(again.data(), first.data(), again.size() * sizeof(Real)) != 0)
-            fail(label + ", " + std::to_string(threads) + " threads", "other bits than with one thread");
-    }
-}
-
 template <class Held>
 std::vector<Held> held(std::int64_t count) {
     if constexpr (sizeof(Held) == 2) {
