@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,19 @@ class CGManyBody(torch.nn.Module):
         return total
 
 
+class OneBody(torch.nn.Module):
+    """The term of one factor alone: what is left of a model where products cost nothing."""
+
+    def __init__(self, L_in: int, L_out: int, correlation: int, channels: int, elements: int) -> None:
+        super().__init__()
+        self.size = (L_out + 1) ** 2
+        self.weight = torch.nn.Parameter(torch.randn(elements, channels))
+
+    def forward(self, x: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
+        """As :class:`gossamer.nn.GauntManyBody`."""
+        return (onehot @ self.weight)[..., None] * x[..., : self.size]
+
+
 def to_e3nn(x: torch.Tensor) -> torch.Tensor:
     """(..., channels, (L + 1)^2) degree by degree."""
     L = int(x.shape[-1] ** 0.5) - 1
@@ -150,6 +164,23 @@ def chained_many_body(L: int, L_out: int, channels: int) -> Any:
     """Third powers by two products of e3nn, nothing cut between."""
     first, second = e3nn_product(L, L, 2 * L, channels), e3nn_product(2 * L, L, L_out, channels)
     return lambda x: second(first(x, x), x)
+
+
+def mace_contraction(L: int, L_out: int, channels: int, elements: int) -> tuple[Any, str]:
+    """The symmetric contraction of three factors that MACE itself uses, and its version.
+
+    Its package pins e3nn 0.4.4, but the contraction works with later ones: install it without dependencies.
+    """
+    try:
+        from mace.modules.symmetric_contraction import SymmetricContraction
+    except ImportError as error:
+        raise SystemExit(
+            f"{error}: pip install --no-deps mace-torch opt-einsum-fx torch-ema torchmetrics lightning-utilities"
+        ) from None
+    from e3nn import o3
+
+    sizes = (o3.Irreps(irreps(channels, degree)) for degree in (L, L_out))
+    return SymmetricContraction(*sizes, correlation=3, num_elements=elements), version("mace-torch")
 
 
 def harmonics_of_edges(vectors: torch.Tensor, L: int) -> torch.Tensor:

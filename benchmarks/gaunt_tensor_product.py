@@ -19,6 +19,7 @@ from benchmarks.gaunt_peers import (
     e3nn_convolution,
     e3nn_product,
     harmonics_of_edges,
+    mace_contraction,
     to_e3nn,
 )
 from benchmarks.harness import Claim, compare, run
@@ -292,6 +293,37 @@ def many_body(full: bool) -> Iterator[Claim]:
     )
 
 
+def mace(full: bool) -> Iterator[Claim]:
+    """Sums of products of up to three factors, weighted by elements, as MACE has them."""
+    from gossamer.nn import GauntManyBody
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    ours = GauntManyBody(3, 2, correlation=3, channels=CHANNELS, elements=3)
+    peer, release = mace_contraction(3, 2, CHANNELS, 3)
+    x, onehot = _inputs(3, grad=True)[0], torch.eye(3)[torch.arange(BATCH) % 3]
+    slope = torch.randn(BATCH, CHANNELS, 9)
+    flat = to_e3nn(slope)
+
+    def differentiated(layer: Any, slope: torch.Tensor) -> None:
+        torch.autograd.grad(layer(x, onehot), [x, *layer.parameters()], slope)
+
+    for what, mine, theirs in (
+        ("", lambda: _without_gradient(ours, x, onehot), lambda: _without_gradient(peer, x, onehot)),
+        (", forward and backward", lambda: differentiated(ours, slope), lambda: differentiated(peer, flat)),
+    ):
+        race = compare(mine, theirs, work=BATCH * CHANNELS / 1e6, unit="M features/s", rounds=9, warmup=3)
+        yield Claim.from_race(
+            f"Many-body features of up to three factors, L=3 to 2, against MACE's own contraction{what}",
+            ">= 5x",
+            race,
+            peer_name=f"mace-torch {release} SymmetricContraction",
+            paper=PAPER,
+            note="its paths are all couplings, with weights; those of ours have an even sum of degrees, and one weight "
+            "a degree",
+        )
+
+
 def quality(full: bool) -> Iterator[Claim]:
     """Force fields of metal clusters."""
     from benchmarks.gaunt_force_fields import quality_claims
@@ -325,6 +357,7 @@ if __name__ == "__main__":
             "growth": growth,
             "convolution": convolution,
             "many-body": many_body,
+            "mace": mace,
             "quality": quality,
             "epochs": epochs,
             "budget": budget,

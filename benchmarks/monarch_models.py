@@ -231,10 +231,10 @@ def embed(model: Any, ids: list[list[int]]) -> np.ndarray:
     return np.concatenate(found)[np.argsort(order)]
 
 
-def gqsa_on_the_encoder(words: str) -> float:
-    """What the encoder benchmark measured for its one-shot GQSA model, on the same sentences."""
-    claims = read_results(RESULTS / "encoder.json")["claims"]
-    return next(c["ours"] for c in claims if "half of the groups" in c["name"] and words in c["name"])
+def measured(slug: str, *words: str) -> float:
+    """What a benchmark measured on the same sentences, by words of the claim."""
+    claims = read_results(RESULTS / f"{slug}.json")["claims"]
+    return next(c["ours"] for c in claims if all(word in c["name"] for word in words))
 
 
 def encoder_quality(kind: str, full: bool) -> Iterator[Claim]:
@@ -255,15 +255,23 @@ def encoder_quality(kind: str, full: bool) -> Iterator[Claim]:
         f"{after.texts} sentences; {STEPS} steps; before {before.spearman:.3f} and {before.overlap:.3f}; "
         f"{weights(model) / 1e6:.2f} of {weights(teacher) / 1e6:.2f} million weights in the layers, float32"
     )
-    peer = GQSA
+    if kind == "low-rank":
+        for what, word, found in (
+            ("Spearman correlation of all cosines with the original's", "Spearman", after.spearman),
+            ("nearest neighbours kept, of 10", "neighbours", after.overlap),
+        ):
+            own = measured("monarch", "Encoder in Monarch(4), tuned", word)
+            yield Claim(f"Encoder in Monarch(4) against low rank, both tuned: {what}", ">= 1x", own, "", found,
+                        STUDENTS[kind], note=f"low rank: {note}")  # fmt: skip
+        return
     if kind == "fresh":
         yield Claim(f"{name}: Spearman correlation stays below", "<= 0.9", after.spearman, "",
                     note=f"{note}: the projection is what fine-tuning starts from")  # fmt: skip
         return
     yield Claim(f"{name}: Spearman correlation of all cosines with the original's", ">= 0.95", after.spearman, "",
-                gqsa_on_the_encoder("Spearman"), peer, note=note)  # fmt: skip
+                measured("encoder", "half of the groups", "Spearman"), GQSA, note=note)  # fmt: skip
     yield Claim(f"{name}: nearest neighbours kept, of 10", ">= 0.8", after.overlap, "share",
-                gqsa_on_the_encoder("neighbours"), peer, note=note)  # fmt: skip
+                measured("encoder", "half of the groups", "neighbours"), GQSA, note=note)  # fmt: skip
 
 
 def encoder_speed(full: bool) -> Iterator[Claim]:
