@@ -99,8 +99,8 @@ class DegreeLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., channels_in, (L + 1)^2) to (..., channels_out, (L + 1)^2)."""
-        parts = [self.weight[l] @ x[..., l * l : (l + 1) ** 2] for l in range(self.L + 1)]
-        return torch.cat(parts, -1)
+        weight = self.weight.index_select(0, order_degrees(self.L).to(x.device))
+        return torch.einsum("...cs,sdc->...ds", x, weight)
 
     def extra_repr(self) -> str:
         """Degree and channels."""
