@@ -175,8 +175,8 @@ def budget_claims(full: bool) -> Iterator[Claim]:
     race = compare(
         step_of("gaunt", 3), step_of("cg", 2), unit="steps/s", rounds=15, warmup=3, clock=time.process_time
     )
-    # in parts of a twelfth, rounded down, so that two runs ask for the same trainings
-    possible = max(1, epochs * int(12 * race.ratio) // 12)
+    # in twelfths, rounded down, and no more than one above the peer's: two runs then ask for the same trainings
+    possible = max(1, epochs * min(13, int(12 * race.ratio)) // 12)
     gaunt, cg = (
         [record(name, seed, full, L, count) for seed in SEEDS]
         for name, L, count in (("gaunt", 3, possible), ("cg", 2, epochs))
