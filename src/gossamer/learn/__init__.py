@@ -41,5 +41,12 @@ __getattr__, __dir__, __all__ = attach(
         "select.quick_selection": ["QuickSelection", "neuron_strength"],
         "select.selection_scores": ["SelectionScores", "clustering_accuracy", "selection_scores"],
         "select.sparse_walsh": ["SparseWalshRegressor"],
+        "unmix.channels": ["Trust", "sparsity_estimate", "trusted_channels"],
+        "unmix.constrained": ["fcls"],
+        "unmix.guidance": ["hoyer_sparseness"],
+        "unmix.metrics": ["abundance_rmse", "match_endmembers", "sad"],
+        "unmix.rrlbs": ["RRLbS"],
+        "unmix.scenes": ["Scene", "simulate_scene"],
+        "unmix.vertex": ["vca"],
     },
 )

@@ -1,0 +1,1 @@
+"""Unmixing of spectra: endmembers, abundances, and scenes to try it on."""
