@@ -117,7 +117,7 @@ class QuickSelection(SelectorMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(1000, 60))
     >>> X[:, :20] = rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 20)) + 0.1 * X[:, :20]
-    >>> selector = QuickSelection(10, n_hidden=100, epochs=20, random_state=0).fit(X)
+    >>> selector = QuickSelection(10, n_hidden=100, epochs=10, random_state=0).fit(X)
     >>> int(selector.get_support(indices=True).max()) < 20
     True
     >>> selector.transform(X).shape

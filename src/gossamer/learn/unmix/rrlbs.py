@@ -39,7 +39,8 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     n_endmembers : int
         K, at least 2.
     lam : float or "auto"
-        Strength of the sparsity, for X scaled to a largest value of 1; "auto" follows from the noise of the channels.
+        Strength of the sparsity, for X scaled to a largest value of 1 on trusted channels; "auto" follows from the
+        noise of the channels.
     robust : bool
         False squares the residuals.
     sparsity : "learned", "none", float or array of shape (n_samples,)
@@ -192,7 +193,8 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         used = X if live.all() else X[live]
         trust = trusted_channels(used) if L > 1 else None
         self.trusted_ = np.ones(L, bool) if trust is None or trust.trusted.sum() < K else trust.trusted
-        scale = float(used.max())
+        # a degraded channel must not set the scale of the others
+        scale = float(used[:, self.trusted_].max()) or float(used.max())
         pixels = Pixels(used, scale, self.dtype or used.dtype)
         noise = 0.0 if trust is None else float(np.median(trust.noise[self.trusted_])) / scale
         self.lam_ = self._strength(used, scale, noise)
