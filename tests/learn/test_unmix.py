@@ -158,7 +158,7 @@ def test_outlier_channels_do_not_lead_the_robust_fit():
     X[:, 20] = np.abs(100 * np.random.default_rng(0).standard_normal(len(X)))
     moved = {}
     for robust in (True, False):
-        options = {"robust": robust, "init": (SPECTRA, s.A), "sparsity": "none", "sum_to_one": 1.0}
+        options = {"robust": robust, "init": (SPECTRA, s.A), "sparsity": "none"}
         clean, model = fitted(s.X, **options), fitted(X, **options)
         moved[robust] = np.sqrt(((model.abundances_ - clean.abundances_) ** 2).mean())
         weights = model.channel_weights_
