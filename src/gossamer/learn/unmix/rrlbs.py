@@ -76,8 +76,8 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    endmembers_ : ndarray, shape (K, n_features_in_)
-    abundances_ : ndarray, shape (n_samples, K)
+    endmembers_, abundances_ : ndarray
+        M, of shape (K, n_features_in_), and A, of shape (n_samples, K).
     guidance_ : ndarray, shape (n_samples,)
         h.
     channel_weights_ : ndarray, shape (n_features_in_,)
@@ -90,8 +90,7 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         At the end.
     history_ : dict of list
         "objective" of each iteration, and "changed": whether its definition changed there (h or c were renewed).
-    n_iter_ : int
-    n_features_in_ : int
+    n_iter_, n_features_in_ : int
 
     Raises
     ------
@@ -251,8 +250,7 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "endmembers_")
         X = self._valid(self._flat(X, None)[0], reset=False)
         live = X.any(axis=1)
-        K = len(self.endmembers_)
-        out = np.full((len(X), K), 1 / K, self.endmembers_.dtype)
+        out = np.full((len(X), len(self.endmembers_)), 1 / len(self.endmembers_), self.endmembers_.dtype)
         if not live.any():
             return out
         used = X[live]
@@ -314,9 +312,8 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_float("xi", self.xi, low=0, closed="neither")
         check_float("tol", self.tol, low=0)
         check_choice("guidance", self.guidance, MEASURES)
-        for name in ("max_iter", "inner", "map_every"):
-            check_int(name, getattr(self, name), low=1)
-        check_int("map_iter", self.map_iter, low=0)
+        for name, low in (("max_iter", 1), ("inner", 1), ("map_every", 1), ("map_iter", 0)):
+            check_int(name, getattr(self, name), low=low)
         check_choice("dtype", self.dtype, (None, "float32", "float64"))
         if isinstance(self.sparsity, str):
             check_choice("sparsity", self.sparsity, ("learned", "none"))
