@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
@@ -15,8 +14,7 @@ from gossamer.compress.report.page import render_report, write_page
 from gossamer.compress.report.speed import Runner, Speed, race
 from gossamer.compress.result import CompressResult, CurvePoint, LayerRow, Sample
 from gossamer.plots.tradeoff import TradeoffPoint
-
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+from gossamer.testing.pages import Outline
 
 
 def invented_report(blocks=30):
@@ -87,32 +85,6 @@ def invented_report(blocks=30):
         command="gossamer compress invented --recipe invented --max-loss 10% --out out",
         notes=("The base model is itself quantised.",),
     )
-
-
-class Outline(HTMLParser):
-    """Checks that tags nest, and collects tags, attributes and text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words = [], [], [], []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ import hashlib
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 
 from gossamer.plots import Feature, FeatureReport, FeatureText, feature_page, write_feature_page
+from gossamer.testing.pages import Outline
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="y">'
-VOID = {"meta", "input"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -38,32 +37,6 @@ def report(**changes):
             **changes,
         }
     )
-
-
-class Outline(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.words = [], [], [], []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_endtag(self, tag):
-        if tag == "option" and self.open[-1] != "option":
-            return
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def test_tags_nest_and_every_part_is_shown():
