@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.eora_quality import COUNT, LENGTH, quality, repaired, right_answers, two_of_four
+from benchmarks.eora_quality import COUNT, LENGTH, kept_answers, quality, repaired, two_of_four
 from benchmarks.harness import Claim, compare, run
 
 PAPER = "LLaMA3-8B, 2:4 + 4 bits: +31.31 points on ARC-Easy; 3 bits: +10.84 on ARC-Challenge"
@@ -127,9 +127,9 @@ def seeds(full: bool) -> Iterator[Claim]:
 def tasks(full: bool) -> Iterator[Claim]:
     """ARC-Easy: calibration on a mix with the task against text alone."""
     count = 1188 if full else 400
-    mixed = right_answers(repaired(SPARSE, 64, "eora", "dense", "task").weights, count)
-    plain = right_answers(repaired(SPARSE, 64, "eora").weights, count)
-    broken, base = right_answers(two_of_four(), count), right_answers(None, count)
+    mixed = kept_answers("mix", lambda: repaired(SPARSE, 64, "eora", "dense", "task").weights, count)
+    plain = kept_answers("text", lambda: repaired(SPARSE, 64, "eora").weights, count)
+    broken, base = kept_answers("compressed", two_of_four, count), kept_answers("base", lambda: None, count)
     bought, other = 100 * (mixed.mean() - broken.mean()), 100 * (plain.mean() - broken.mean())
     error = 100 * math.sqrt(mixed.mean() * (1 - mixed.mean()) / count)
     apart = 100 * (mixed.astype(int) - plain).std() / math.sqrt(count)

@@ -7,11 +7,14 @@ several claims need is computed once a process.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from benchmarks.artifacts import CACHE
+from gossamer._core.files import read_json, write_json
 
 LENGTH, COUNT = 256, 12
 ENDING = "\nAnswer:"
@@ -118,6 +121,15 @@ def _perplexity(weights: Mapping[str, np.ndarray] | None) -> float:
 
     test = evaluation_windows(load_wikitext2("test")[:60_000], source().tokenizer, LENGTH, COUNT)
     return perplexity(source(), test, LENGTH, COUNT, weights=weights)
+
+
+def kept_answers(name: str, weights: Callable[[], Mapping[str, np.ndarray] | None], count: int) -> np.ndarray:
+    """:func:`right_answers` of the model ``name``, kept on disk: many minutes each. ``weights`` makes it if it must."""
+    path = CACHE / f"eora-arc-{name}-{count}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, right_answers(weights(), count).tolist())
+    return np.array(read_json(path))
 
 
 def right_answers(weights: Mapping[str, np.ndarray] | None, count: int) -> np.ndarray:
