@@ -77,16 +77,16 @@ class QuickSelection(SelectorMixin, BaseEstimator):
 
     Attributes
     ----------
-    scores_ : ndarray, shape (n_features_in_,)
+    scores_ : ndarray, shape (n_features,)
         Strengths; 0 for columns of one value.
-    ranking_ : ndarray of int, shape (n_features_in_,)
+    ranking_ : ndarray of int, shape (n_features,)
         1 is the strongest; of equal ones the first comes first, columns of one value come last.
-    support_ : ndarray of bool, shape (n_features_in_,)
+    support_ : ndarray of bool, shape (n_features,)
         Columns that are kept.
     autoencoder_ : SparseDAE
         Of the first run; its ``nbytes`` and ``flops_per_sample`` are what it costs.
     history_ : dict
-        Of the first run: "loss" and "seconds" of each epoch, and "strength", an array (epochs, n_features_in_).
+        Of the first run: "loss" and "seconds" of each epoch, and "strength", an array of epochs by features.
     stability_ : float
         Mean share of the selected columns that two runs have in common; 1 for a single run.
     n_iter_ : int

@@ -30,7 +30,9 @@ def match_endmembers(M: Any, found: Any, channels: Any = None) -> np.ndarray:
 
 
 def sad(M: Any, found: Any, *, channels: Any = None) -> np.ndarray:
-    """Spectral angle distances in radians, after matching: ``arccos(m . m' / (|m| |m'|))``.
+    """Spectral angle distances in radians, after matching.
+
+    The angle between m and m' is ``arccos(m . m' / (|m| |m'|))``.
 
     Parameters
     ----------

@@ -77,12 +77,12 @@ class RRLbS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     endmembers_, abundances_ : ndarray
-        M, of shape (K, n_features_in_), and A, of shape (n_samples, K).
+        M, of shape (K, n_features), and A, of shape (n_samples, K).
     guidance_ : ndarray, shape (n_samples,)
         h.
-    channel_weights_ : ndarray, shape (n_features_in_,)
+    channel_weights_ : ndarray, shape (n_features,)
         u: small where channels are degraded, 0 for channels of zeros.
-    trusted_ : ndarray of bool, shape (n_features_in_,)
+    trusted_ : ndarray of bool, shape (n_features,)
         Channels that the start used.
     lam_ : float
         As used.

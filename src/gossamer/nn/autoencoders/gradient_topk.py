@@ -19,7 +19,9 @@ _DECAY = 0.99
 
 
 class GradientTopK(Allocation):
-    """Every token gets the k features with the largest ``z_i (1 + beta |w_i . g| / s)``.
+    """Every token gets the k features with the largest codes, weighted by their effect on the loss.
+
+    The weighted code is ``z_i (1 + beta |w_i . g| / s)``.
 
     ``w_i . g`` is what the model's loss changes by a unit of feature i, so ``z_i |w_i . g|`` is, to first order, what
     its removal changes. The score only chooses: the code is z_i. Without gradients it is plain TopK, which is how an

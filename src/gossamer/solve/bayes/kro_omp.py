@@ -14,7 +14,7 @@ from gossamer.solve.bayes.modes import mode_products
 
 
 def kro_omp(factors: Any, y: Any, n_nonzero: Sequence[int], *, tol: float = 1e-2) -> np.ndarray:
-    """Greedy x with a Kronecker support and ``(A_1 kron ... kron A_I) x`` near y (N-way OMP).
+    """Greedy x with a Kronecker support, near y under a Kronecker product of matrices (N-way OMP).
 
     Every step takes the atom that correlates most with the residual, adds its index to each mode that is not full, and
     refits on the grid of all indices by a pseudo-inverse a mode.

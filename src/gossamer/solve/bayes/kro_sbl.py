@@ -35,7 +35,9 @@ def kro_sbl(
     gamma_init: Sequence[Any] | None = None,
     callback: Callback | None = None,
 ) -> SparseBayesResult:
-    r"""Recover a sparse x from ``y = (A_1 kron ... kron A_I) x + n``, its support being a Kronecker product too.
+    r"""Recover a sparse x seen through a Kronecker product of matrices, its support being a Kronecker product too.
+
+    The data are ``y = (A_1 kron ... kron A_I) x + n``.
 
     The prior is :math:`x \sim N(0, \mathrm{diag}(\gamma_1 \otimes \dots \otimes \gamma_I))`. Expectation maximisation
     of the evidence drives most variances to zero: neither the sparsity nor a weight has to be known, and the
