@@ -74,8 +74,10 @@ def correction(full: bool) -> Iterator[Claim]:
 def _weighting(method: str) -> dict[str, Any]:
     problem = weighting()
     share = 2 if method == "rsvrb" else 1  # it draws twice a step: equal samples for all
-    if method == "rsvrb":  # what leads after 2 epochs misleads it, so its best two of twelve runs to the end
-        settings, chosen = RSVRB_BEST, "the better of the two of 12 that are best after 20 epochs"
+    if (
+        method == "rsvrb"
+    ):  # what leads after 2 epochs misleads it, so two of the six that were tried to the end
+        settings, chosen = RSVRB_BEST, "the better of two of 12; six of the 12 were tried for 20 epochs"
     else:
         settings = ranking(problem, method, SHORT)[0][:2]
         chosen = "the better of the two of 12 that lead after 2 epochs"
