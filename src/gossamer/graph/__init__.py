@@ -1,4 +1,4 @@
-"""Graphs: drawn at random, compared, and measured."""
+"""Graphs: read from what people hold them in, drawn at random, compared, and measured."""
 
 from gossamer._core.lazy import attach
 
@@ -7,5 +7,6 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "causal.dag_metrics": ["cpdag", "dag_metrics", "edge_average_precision"],
         "causal.linear_sem": ["LinearSEM", "simulate_dag", "simulate_linear_sem"],
+        "inputs": ["as_adjacency", "read_graph"],
     },
 )
