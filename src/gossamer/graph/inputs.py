@@ -149,7 +149,7 @@ def _from_matrix(matrix: Any, directed: bool, weighted: bool, name: str) -> scip
     if matrix.shape[0] == 0:
         raise ArgumentError(f"{name} has no nodes: expected at least one")
     A = scipy.sparse.csr_array(matrix)
-    A = scipy.sparse.csr_array((_weights(A.data, name), A.indices, A.indptr), shape=A.shape)
+    A = scipy.sparse.csr_array((check_weights(A.data, name), A.indices, A.indptr), shape=A.shape)
     if not A.has_canonical_format:
         A = A.copy()  # it may share its arrays with the caller's
         A.sum_duplicates()
@@ -230,7 +230,7 @@ def _from_edges(
             f"{name} has {int(outside.sum())} ends of edges outside its nodes 0 to {n - 1}, the first is "
             f"{edges[outside][0]}"
         )
-    data = np.ones(edges.shape[1]) if weights is None else _weights(to_numpy(weights), name)
+    data = np.ones(edges.shape[1]) if weights is None else check_weights(to_numpy(weights), name)
     if data.shape != (edges.shape[1],):
         raise ShapeError(
             f"{name} has {edges.shape[1]} edges and weights of shape {data.shape}: expected one each"
@@ -264,7 +264,8 @@ def _symmetric(A: scipy.sparse.csr_array) -> bool:
     )
 
 
-def _weights(data: np.ndarray, name: str) -> np.ndarray:
+def check_weights(data: np.ndarray, name: str) -> np.ndarray:
+    """Weights as float32 or float64, none negative, infinite or NaN."""
     if data.dtype.kind not in "biuf":
         raise UnsupportedError(f"{name} has weights of dtype {data.dtype}: expected real numbers")
     if data.dtype not in (np.float32, np.float64):

@@ -1,0 +1,120 @@
+"""One power of a walk on a graph: rows of edges times a panel, scaled, measured and added to a total in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+
+from gossamer._core.errors import ArgumentError, ShapeError
+from gossamer._core.threads import get_threads
+from gossamer._kernels import _native
+from gossamer._kernels.views import check_pointers, expect_array, ready
+
+_PIECE = 4096  # edges and rows that a thread takes at a time
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Rows of a graph as native code takes them; made by :func:`edges`."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    weights: np.ndarray | None
+    scale: np.ndarray | None
+    cuts: np.ndarray
+    columns: int
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True)
+class After:
+    """What happens to a row y_i: kept in ``y``, its square added to ``squares``, a multiple of it to ``total``.
+
+    The multiple is ``coefficients[i]``, or ``alpha / |y_i|`` without coefficients.
+    """
+
+    y: np.ndarray | None = None
+    squares: np.ndarray | None = None
+    total: np.ndarray | None = None
+    coefficients: np.ndarray | None = None
+    alpha: float = 1.0
+
+
+def edges(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    weights: np.ndarray | None,
+    scale: np.ndarray | None,
+    columns: int,
+) -> Edges:
+    """Check a graph's rows, and cut them into pieces of about equal work. Without weights every edge has weight 1."""
+    indptr, indices = ready(indptr, np.int64), ready(indices, np.int32)
+    rows = len(indptr) - 1
+    check_pointers("indptr", indptr, rows, len(indices))
+    if len(indices) and (indices.min() < 0 or indices.max() >= columns):
+        raise ArgumentError(f"indices span {indices.min()}..{indices.max()}: expected 0..{columns - 1}")
+    if weights is not None:
+        weights = ready(weights)
+        expect_array("weights", weights, np.float32, indices.shape)
+    if scale is not None:
+        scale = ready(scale)
+        expect_array("scale", scale, np.float32, (rows,))
+    work = indptr + np.arange(rows + 1)
+    cuts = np.unique(np.searchsorted(work, np.arange(0, work[-1] + 1, _PIECE)))
+    cuts = np.unique(np.concatenate([[0], cuts, [rows]])).astype(np.int64)
+    return Edges(indptr, indices, weights, scale, cuts, columns)
+
+
+def dense(edges: Edges, x: np.ndarray, after: After, threads: int | None = None) -> None:
+    """Multiply with a dense panel (columns, width)."""
+    if x.shape[0] != edges.columns or x.ndim != 2 or x.dtype != np.float32:
+        raise ShapeError(f"x is {x.dtype} of shape {x.shape}: expected float32 ({edges.columns}, width)")
+    _check(edges, x.shape[1], after)
+    _native.propagate.dense(*_edges(edges), ready(x), *_after(after), get_threads(threads))
+
+
+def sparse(
+    edges: Edges, x: scipy.sparse.csr_array, after: After, threads: int | None = None
+) -> None:
+    """Multiply with a sparse panel (columns, width) of float32."""
+    if x.shape[0] != edges.columns or x.dtype != np.float32:
+        raise ShapeError(f"x is {x.dtype} of shape {x.shape}: expected float32 ({edges.columns}, width)")
+    _check(edges, x.shape[1], after)
+    indptr, indices = ready(x.indptr, np.int64), ready(x.indices, np.int32)
+    check_pointers("x.indptr", indptr, x.shape[0], len(indices))
+    if len(indices) != len(x.data) or (
+        len(indices) and (indices.min() < 0 or indices.max() >= x.shape[1])
+    ):
+        raise ArgumentError(f"x has columns outside 0..{x.shape[1] - 1}, or not as many as values")
+    _native.propagate.sparse(
+        *_edges(edges), indptr, indices, ready(x.data), x.shape[1], *_after(after), get_threads(threads)
+    )
+
+
+def _check(edges: Edges, width: int, after: After) -> None:
+    for name, dtype, shape in (
+        ("y", np.float32, (edges.rows, width)),
+        ("squares", np.float64, (edges.rows,)),
+        ("total", np.float32, (edges.rows, width)),
+        ("coefficients", np.float32, (edges.rows,)),
+    ):
+        array = getattr(after, name)
+        if array is None:
+            continue
+        expect_array(name, array, dtype, shape)
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise ShapeError(f"{name} has strides {array.strides}: expected contiguous rows")
+
+
+def _edges(edges: Edges) -> tuple[np.ndarray | None, ...]:
+    return edges.indptr, edges.indices, edges.weights, edges.scale, edges.cuts
+
+
+def _after(after: After) -> tuple[np.ndarray | float | None, ...]:
+    return after.y, after.squares, after.total, after.coefficients, float(after.alpha)

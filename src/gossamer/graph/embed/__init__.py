@@ -1,0 +1,1 @@
+"""Vectors for the nodes of a graph."""

@@ -1,0 +1,3 @@
+#include "propagate.inl"
+
+const gossamer::propagate::Table gossamer::propagate::portable_table = gossamer::propagate::kernels;
