@@ -79,18 +79,14 @@ def dense(edges: Edges, x: np.ndarray, after: After, threads: int | None = None)
     _native.propagate.dense(*_edges(edges), ready(x), *_after(after), get_threads(threads))
 
 
-def sparse(
-    edges: Edges, x: scipy.sparse.csr_array, after: After, threads: int | None = None
-) -> None:
+def sparse(edges: Edges, x: scipy.sparse.csr_array, after: After, threads: int | None = None) -> None:
     """Multiply with a sparse panel (columns, width) of float32."""
     if x.shape[0] != edges.columns or x.dtype != np.float32:
         raise ShapeError(f"x is {x.dtype} of shape {x.shape}: expected float32 ({edges.columns}, width)")
     _check(edges, x.shape[1], after)
     indptr, indices = ready(x.indptr, np.int64), ready(x.indices, np.int32)
     check_pointers("x.indptr", indptr, x.shape[0], len(indices))
-    if len(indices) != len(x.data) or (
-        len(indices) and (indices.min() < 0 or indices.max() >= x.shape[1])
-    ):
+    if len(indices) != len(x.data) or (len(indices) and (indices.min() < 0 or indices.max() >= x.shape[1])):
         raise ArgumentError(f"x has columns outside 0..{x.shape[1] - 1}, or not as many as values")
     _native.propagate.sparse(
         *_edges(edges), indptr, indices, ready(x.data), x.shape[1], *_after(after), get_threads(threads)

@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "causal.dag_metrics": ["cpdag", "dag_metrics", "edge_average_precision"],
         "causal.linear_sem": ["LinearSEM", "simulate_dag", "simulate_linear_sem"],
+        "embed.fastrp": ["FastRP", "fastrp_embedding"],
+        "embed.projection": ["very_sparse_projection"],
         "inputs": ["as_adjacency", "read_graph"],
     },
 )

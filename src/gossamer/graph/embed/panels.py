@@ -62,17 +62,25 @@ class Plan:
         """Powers that count."""
         return tuple(k for k in range(self.q + 1) if (k > 0 if self.alpha is None else self.alpha[k] != 0))
 
-    def factor(self, k: int, squares: np.ndarray | None) -> np.ndarray:
-        """What rows of power k are multiplied with, given their squared lengths if these are divided out."""
+    def factor(self, k: int, squares: np.ndarray | None, tail: np.ndarray | None = None) -> np.ndarray:
+        """What rows of power k are multiplied with, given their squared lengths if these are divided out.
+
+        ``tail`` stands in for that of the walk, for rows of other nodes.
+        """
         alpha = 1.0 if self.alpha is None else self.alpha[k]
         if self.normalize:
             assert squares is not None
-            return np.where(squares > 0, alpha / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(np.float32)
-        tail = np.ones(self.walk.edges.rows) if self.walk.tail is None else self.walk.tail
+            return np.where(squares > 0, alpha / np.sqrt(np.where(squares > 0, squares, 1)), 0).astype(
+                np.float32
+            )
+        if tail is None:
+            tail = np.ones(self.walk.edges.rows) if self.walk.tail is None else self.walk.tail
         with np.errstate(over="ignore"):
             factor = (alpha * np.float64(self.walk.growth) ** k * tail).astype(np.float32)
         if not np.isfinite(factor).all():
-            raise ArgumentError(f"power {k} of the adjacency leaves the range of float32: expected normalize=True")
+            raise ArgumentError(
+                f"power {k} of the adjacency leaves the range of float32: expected normalize=True"
+            )
         return factor
 
 
@@ -129,7 +137,9 @@ def compute(
             if twice:
                 powers = panel_powers(plan, a, b, None, set(terms), tick)
             for k in terms:
-                np.multiply(powers[k], factors[k][:, None], out=out[:, (k - 1) * plan.d + a : (k - 1) * plan.d + b])
+                np.multiply(
+                    powers[k], factors[k][:, None], out=out[:, (k - 1) * plan.d + a : (k - 1) * plan.d + b]
+                )
         elif twice:
             total = np.zeros((len(out), b - a), np.float32)
             panel_total(plan, a, b, factors, total, set(), tick)

@@ -74,12 +74,12 @@ def draw_seed(random_state: RandomState) -> int:
 
 def sparsity(s: Any, n: int) -> float:
     """The reciprocal of the density that ``s`` stands for."""
-    return math.sqrt(n) if isinstance(s, str) and check_choice("s", s, ("sqrt",)) else check_float("s", s, low=1)
+    return (
+        math.sqrt(n) if isinstance(s, str) and check_choice("s", s, ("sqrt",)) else check_float("s", s, low=1)
+    )
 
 
-def sparse_columns(
-    seed: int, n: int, d: int, s: float, first: int, last: int
-) -> scipy.sparse.csc_array:
+def sparse_columns(seed: int, n: int, d: int, s: float, first: int, last: int) -> scipy.sparse.csc_array:
     """Columns ``first`` (a multiple of GROUP) to ``last`` of the very sparse matrix (n, d), in float64."""
     value = math.sqrt(s / d)
     places, signs = [], []
