@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from contextlib import AbstractContextManager
+from typing import Any
 
 from gossamer._core.checks import check_int
+from gossamer._core.lazy import require
 
 _threads: int | None = None
 
@@ -58,3 +62,17 @@ def set_threads(threads: int | None) -> None:
     """
     global _threads
     _threads = None if threads is None else check_int("threads", threads, low=1)
+
+
+def hold_blas(threads: int = 1) -> AbstractContextManager[Any]:
+    """Let BLAS use so many threads within the context: its idle ones spin on cores that ours want.
+
+    Needs threadpoolctl, which scikit-learn brings. Libraries that are loaded after the first call are not held.
+    """
+    limits: AbstractContextManager[Any] = _pools().limit(limits=threads, user_api="blas")
+    return limits
+
+
+@functools.cache
+def _pools() -> Any:
+    return require("threadpoolctl", "learn").ThreadpoolController()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gossamer._core.threads import hold_blas
 from gossamer._kernels.coding import Tree, largest, normalise
 from gossamer.learn.coding.cut import keep_largest
 from gossamer.learn.coding.rows import Rows, Sums
@@ -133,6 +134,13 @@ def em_step(
     (params, bound, n_used)
         Bound on the log-likelihood a point at the old parameters.
     """
+    with hold_blas():  # from end to end: a product on two threads would leave one spinning into the next pass
+        return _em_step(rows, model, params, step, truncation)
+
+
+def _em_step(
+    rows: Rows, model: Any, params: Params, step: EStep, truncation: float
+) -> tuple[Params, float, int]:
     within, _ = model._within(params, step.active)
     n = rows.shape[0]
     n_used = max(int(np.floor(n * (1 - (1 - within) * truncation) + 1e-9)), 1)

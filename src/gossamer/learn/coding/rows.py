@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gossamer._core.errors import ShapeError, UnsupportedError
 from gossamer._core.lazy import require
+from gossamer._core.threads import get_threads, hold_blas
 
 Sums = dict[str, Any]
 
@@ -27,7 +29,7 @@ class LocalRows:
     chunk_size : int
         Rows of a chunk.
     n_jobs : int or None
-        Processes, by joblib; None works in this one, with the threads of the kernels.
+        Processes, by joblib; None works in this one, a chunk a thread.
     """
 
     def __init__(self, X: np.ndarray, chunk_size: int, n_jobs: int | None = None) -> None:
@@ -36,14 +38,17 @@ class LocalRows:
         self.lengths = [len(block) for block in self.blocks]
         self.n_jobs = n_jobs
         self.keeps = n_jobs is None  # results of one pass may wait here for the next one
-        self.threads = None if n_jobs is None else 1
+        self.threads = None if n_jobs is None and len(self.blocks) == 1 else 1
 
     def map(
         self, task: Callable[..., Any], *columns: Sequence[Any], shared: tuple[Any, ...] = ()
     ) -> list[Any]:
         """``task(*items of a chunk, *shared)`` for every chunk."""
         rows = zip(*columns, strict=True)
-        if self.n_jobs is None or len(self.blocks) == 1 or columns[0] is not self.blocks:
+        if self.n_jobs is None:
+            with hold_blas(), ThreadPoolExecutor(min(get_threads(), len(self.blocks))) as pool:
+                return list(pool.map(lambda row: task(*row, *shared), rows))
+        if len(self.blocks) == 1 or columns[0] is not self.blocks:
             return [task(*row, *shared) for row in rows]
         from joblib import Parallel, delayed
 
