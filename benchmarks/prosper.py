@@ -71,7 +71,8 @@ def presence(full: bool) -> Iterator[Claim]:
         others = _shapes_of_others(W, X)
         note = (
             f"MCA marginals above 0.5 with up to 10 causes, all learnt from the same data with up to {active} "
-            f"(prior {model.prior_:.3f}, noise {model.noise_:.2f}); mean error of shapes after scaling: NMF {shapes:.2f}, {others}"
+            f"(prior {model.prior_:.3f}, noise {model.noise_:.2f}); mean error of shapes after scaling: "
+            f"NMF {shapes:.2f}, {others}"
         )
         yield Claim(
             f"Maxima of bars at probability {prob}: wrong decisions about which bars are there",
