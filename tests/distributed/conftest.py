@@ -1,9 +1,9 @@
-"""One cluster of two processes for all tests here."""
+"""A cluster of two processes for the tests of a file, closed before others run in this process."""
 
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed", reason="needs dask: pip install 'gossamer[distributed]'")
     with (
