@@ -131,3 +131,16 @@ def test_a_bad_thread_count_in_the_environment_is_named(monkeypatch, value):
     monkeypatch.setenv("GOSSAMER_THREADS", value)
     with pytest.raises(ArgumentError, match="GOSSAMER_THREADS"):
         threads.get_threads()
+
+
+def test_blas_is_held_and_let_go():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def counts():
+        return [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = counts()
+        with threads.hold_blas():
+            assert set(counts()) == {1}
+        assert counts() == before

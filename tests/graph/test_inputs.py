@@ -66,10 +66,11 @@ def test_edges_in_one_direction_or_both_are_one_undirected_graph():
     same(as_adjacency(both.tolist(), n_nodes=4), DENSE > 0)
 
 
-def test_directed_edges_stay_directed_and_repeated_ones_add_up():
+def test_directed_edges_stay_directed_and_repeated_weights_add_up():
     edges = np.array([[0, 0, 1], [1, 1, 0]])
-    same(as_adjacency(edges, directed=True), [[0, 2], [1, 0]])
-    same(as_adjacency(edges, directed=True, weighted=False), [[0, 1], [1, 0]])
+    same(as_adjacency((edges, np.ones(3)), directed=True), [[0, 2], [1, 0]])
+    same(as_adjacency((edges, np.ones(3)), directed=True, weighted=False), [[0, 1], [1, 0]])
+    same(as_adjacency(edges, directed=True), [[0, 1], [1, 0]])
     same(as_adjacency(edges, weighted=False), [[0, 1], [1, 0]])
 
 
@@ -244,3 +245,16 @@ def test_archives_of_something_else_are_refused(tmp_path):
     np.savez(tmp_path / "wild.npz", indptr=np.array([0, 1]), indices=np.array([7]))
     with pytest.raises(FormatError, match="not a NumPy archive of a graph"):
         read_graph(tmp_path / "wild.npz")
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_edges_without_weights_that_stand_several_times_are_one(as_file, tmp_path):
+    edges = np.array([[0, 0, 1, 1], [1, 1, 0, 2]])
+    graph = edges
+    if as_file:
+        graph = tmp_path / "graph.npz"
+        np.savez(graph, edge_index=edges)
+    expected = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+    assert as_adjacency(graph).toarray().tolist() == expected
+    with pytest.raises(ArgumentError, match="another weight in the other direction"):
+        as_adjacency((edges, np.ones(4)))

@@ -75,15 +75,17 @@ def _read_archive(file: Path) -> Any:
 
 def _edges_of(archive: Any, keys: set[str]) -> Any:
     edges = archive["edge_index"]
-    weights = archive["edge_weight"] if "edge_weight" in keys else np.ones(edges.shape[-1])
-    return _Edges(edges, weights, int(archive["num_nodes"])) if "num_nodes" in keys else (edges, weights)
+    weights = archive["edge_weight"] if "edge_weight" in keys else None
+    if "num_nodes" in keys:
+        return _Edges(edges, weights, int(archive["num_nodes"]))
+    return edges if weights is None else (edges, weights)
 
 
 class _Edges(NamedTuple):
     """Edges whose file says how many nodes there are."""
 
     edge_index: np.ndarray
-    edge_weight: np.ndarray
+    edge_weight: np.ndarray | None
     num_nodes: int
 
 

@@ -38,7 +38,7 @@ def as_adjacency(
         A square scipy.sparse matrix or sparse tensor; a networkx graph (rows in the order of its nodes, weights from
         the attribute ``weight``); edges as an integer array, sources in its first row and targets in its second; a
         pair ``(edges, weights)``; an object with ``edge_index``, such as PyTorch Geometric's ``Data``; or a file, see
-        :func:`read_graph`. Edges that stand several times are one edge with the sum of their weights.
+        :func:`read_graph`. Edges that stand several times are one: of weight 1, or the sum of weights that were given.
     directed : bool
         Whether edges have a direction. If not, a matrix must be symmetric, a networkx graph undirected; edges given in
         one direction count in both, edges given in both must have one weight.
@@ -237,7 +237,7 @@ def _from_edges(
         )
     A = scipy.sparse.coo_array((data, (edges[0], edges[1])), shape=(n, n)).tocsr()
     A.eliminate_zeros()
-    A = _weighed(A, weighted)
+    A = _weighed(A, weighted and weights is not None)
     return A if directed else _mirrored(A, name)
 
 

@@ -36,7 +36,8 @@ class BinarySparseCoding(LinearCoding):
     fit_offset : bool
         Learn a constant that is added to every sample.
     selection : "auto" or callable
-        ``selection(Y, params)`` returns scores (n, H) of the candidates, larger is likelier.
+        ``selection(Y, params)`` returns scores (n, H) of the candidates, larger is likelier; it is
+        called from several threads, a chunk of rows each.
     W_init, pi_init, sigma_init : array of shape (H, d), float, float, optional
         Where to start.
     max_extra_iter : int
