@@ -37,7 +37,7 @@ struct Heap {
             items[i] = item;
             return;
         }
-        drop(0, item, held, worse<Real>);
+        drop(0, item, held, [](const Item<Real>& a, const Item<Real>& b) { return worse(a, b); });
     }
 
     void value_of(const Real* line) {
