@@ -1,5 +1,9 @@
 """Settings of the whole suite."""
 
+import sys
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no verdict about speed: a busy machine is no reason to fail.
@@ -7,3 +11,11 @@ settings.register_profile(
     "gossamer", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gossamer")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Every test draws the same numbers, whichever tests ran before it in its process."""
+    np.random.seed(0)  # noqa: NPY002 - for code under test that draws from NumPy's global state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -37,8 +37,8 @@ class DCCALoss(torch.nn.Module):
     --------
     >>> import torch
     >>> from gossamer.nn import DCCALoss
-    >>> z = torch.randn(100, 3)
-    >>> round(float(DCCALoss(ridge=1e-6)(z, z @ torch.randn(3, 3))), 3)
+    >>> z, mix = torch.randn(100, 3), torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
+    >>> round(float(DCCALoss(ridge=1e-6)(z, z @ mix)), 3)
     -3.0
     """
 
