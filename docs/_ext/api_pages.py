@@ -16,6 +16,7 @@ ROOMS = (
     "gossamer.learn",
     "gossamer.learn.bars",
     "gossamer.graph",
+    "gossamer.retrieve",
     "gossamer.sparsify",
     "gossamer.science",
     "gossamer.compress",

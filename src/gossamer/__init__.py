@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "solve",
         "nn",
         "learn",
+        "retrieve",
         "sparsify",
         "compress",
         "engine",

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.tiny_models import BERT, LLAMA, dense, random_artifact
 
+from gossamer._core import tensorfile
 from gossamer._core.errors import ArgumentError, FormatError
-from gossamer.engine import Engine, load_artifact, save_artifact, tensorfile
+from gossamer.engine import Engine, load_artifact, save_artifact
 from gossamer.linalg import Dense, Unstructured
 
 

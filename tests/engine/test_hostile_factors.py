@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossamer._core import tensorfile
 from gossamer._core.errors import FormatError, GossamerError
-from gossamer.engine import Artifact, load_artifact, save_artifact, tensorfile
+from gossamer.engine import Artifact, load_artifact, save_artifact
 from gossamer.linalg import (
     NM,
     Block,

@@ -47,6 +47,10 @@ class CostError(ArgumentError, MemoryError):
     """The work asked for would take so long, or so much memory, that it wants to be asked for explicitly."""
 
 
+class ConflictError(GossamerError, RuntimeError):
+    """Somebody else is writing the same thing, or has written it since it was read."""
+
+
 class MissingDataError(GossamerError, FileNotFoundError):
     """A model or data set that gossamer does not bring is needed and not on this machine."""
 

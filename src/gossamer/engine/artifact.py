@@ -16,8 +16,8 @@ import numpy as np
 from gossamer._core.arrays import to_numpy
 from gossamer._core.errors import ArgumentError, FormatError, GossamerError, unknown_choice
 from gossamer._core.files import read_json, sha256, write_json
+from gossamer._core.tensorfile import read_tensors, write_tensors
 from gossamer.engine.layout import KINDS, Layout, model_layout
-from gossamer.engine.tensorfile import read_tensors, write_tensors
 from gossamer.engine.tokenizer import Tokenizer
 from gossamer.linalg.operator import StructuredMatrix
 from gossamer.linalg.structure import structure_from_config

@@ -1,11 +1,13 @@
-"""Safetensors: written without a second copy in memory, read back with every failure a FormatError."""
+"""Safetensors: written without a second copy in memory, read or mapped back with every failure a FormatError."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,7 @@ _NAMES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
@@ -72,25 +75,52 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     FormatError
         If the file is missing, truncated, damaged, or holds dtypes that NumPy has not.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+
+
+def map_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Map all arrays of a safetensors file into memory, read-only: pages are read when they are looked at.
+
+    The arrays stay what they are when the file is replaced or removed (on Windows it cannot be, while they live).
+
+    Raises
+    ------
+    FormatError
+        As :func:`read_tensors` does.
+    """
+    with _opened(path):  # the header is whole, and the file as long as it says
+        held = np.asarray(np.memmap(path, np.uint8, "r"))
+    start = 8 + int.from_bytes(held[:8].tobytes(), "little")
+    header = json.loads(held[8:start].tobytes())
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            dtype = np.dtype(_DTYPES[entry["dtype"]]).newbyteorder("<")
+            tensors[name] = held[start + first : start + last].view(dtype).reshape(entry["shape"])
+    return tensors
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
         raise FormatError(f"{path}: no such file")
-    tensors = {}
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118  (not a mapping)
                 dtype = file.get_slice(name).get_dtype()
-                if dtype not in _NAMES.values():
+                if dtype not in _DTYPES:
                     raise FormatError(
-                        f"{path}: tensor {name} is {dtype}: expected one of {', '.join(_NAMES.values())}"
+                        f"{path}: tensor {name} is {dtype}: expected one of {', '.join(_DTYPES)}"
                     )
-                tensors[name] = file.get_tensor(name)
+            yield file
     except (SafetensorError, ValueError, TypeError, OSError, OverflowError, MemoryError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: damaged safetensors file ({error})") from None
-    return tensors
 
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["map_tensors", "read_tensors", "write_tensors"]

@@ -1,0 +1,1 @@
+"""Texts as sets of vectors, one a token, compared by their best matches."""
