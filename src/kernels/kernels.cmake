@@ -2,7 +2,7 @@
 # tests/kernels/aarch64.
 
 # A family is a folder: <isa>.cpp for each ISA, bind.cpp for Python.
-set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate)
+set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate multigrid)
 set(GOSSAMER_OPTIONS -Wall -Wextra -ffp-contract=fast -fno-math-errno -Wno-psabi)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -42,7 +42,7 @@ function(gossamer_kernel_sources out)
       set_source_files_properties(${root}/${family}/portable.cpp PROPERTIES COMPILE_OPTIONS "-O1")
     endif()
   endforeach()
-  foreach(source linear/linear.cpp encoder/encoder.cpp lscd/csl.cpp walsh/bch.cpp walsh/detect.cpp walsh/peel.cpp fftconv/plan.cpp descent/graph.cpp transport/select.cpp evolve/topology.cpp)
+  foreach(source linear/linear.cpp encoder/encoder.cpp lscd/csl.cpp walsh/bch.cpp walsh/detect.cpp walsh/peel.cpp fftconv/plan.cpp descent/graph.cpp transport/select.cpp evolve/topology.cpp multigrid/coarsen.cpp)
     get_filename_component(family ${source} DIRECTORY)
     if(family IN_LIST ARGN)
       list(APPEND sources ${root}/${source})

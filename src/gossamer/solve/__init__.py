@@ -83,6 +83,8 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "linear.relaxation.tsallis_inf": ["TsallisINF", "TsallisINFContextual"],
         "linear.relaxation.tuner": ["RelaxationTuner"],
+        "multigrid.bootstrap": ["BootstrapAMG"],
+        "multigrid.compatible_matching": ["CompatibleMatchingAMG"],
         "shards": ["all_reduce_sum", "shard_slice"],
         "transport.assignment": ["AssignmentResult", "assignment"],
         "transport.entropic": ["PointCost", "SparseHessian", "sparsify_hessian"],

@@ -1,0 +1,3 @@
+#include "multigrid.inl"
+
+const gossamer::multigrid::Table gossamer::multigrid::avx2_table = gossamer::multigrid::kernels;

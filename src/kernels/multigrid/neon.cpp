@@ -1,0 +1,3 @@
+#include "multigrid.inl"
+
+const gossamer::multigrid::Table gossamer::multigrid::neon_table = gossamer::multigrid::kernels;
