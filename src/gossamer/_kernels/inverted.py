@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from gossamer._kernels.views import check_ascending, check_pointers, expect_arra
 
 MOST_DOCUMENTS: int = _native.inverted.most_documents
 METHODS = ("taat", "maxscore", "bmw")
-WEIGHTS = {32: np.dtype(np.float32), 16: np.dtype(np.float16), 8: np.dtype(np.uint8)}
+WEIGHTS: dict[int, np.dtype[Any]] = {
+    32: np.dtype(np.float32),
+    16: np.dtype(np.float16),
+    8: np.dtype(np.uint8),
+}
 _SEEDS = 4
 
 
@@ -80,7 +84,9 @@ def check(postings: Postings) -> None:
     documents, block, count = postings.documents, postings.block, len(postings.document)
     vocabulary = len(postings.scale)
     if not 0 <= documents <= MOST_DOCUMENTS or block < 1:
-        raise ArgumentError(f"documents={documents}, block={block}: expected 0..{MOST_DOCUMENTS}, and 1 or more")
+        raise ArgumentError(
+            f"documents={documents}, block={block}: expected 0..{MOST_DOCUMENTS}, and 1 or more"
+        )
     if postings.weight.dtype not in WEIGHTS.values():
         raise ArgumentError(f"weights are {postings.weight.dtype}: expected float32, float16 or uint8")
     expect_array("start", postings.start, np.int64, (vocabulary + 1,))
@@ -134,7 +140,9 @@ def search(
         raise ShapeError(f"{len(row) - 1} queries for {len(best.held)} heaps: expected as many")
     check_pointers("indptr", row, len(row) - 1, len(token))
     if len(token) and (token.min() < 0 or token.max() >= postings.vocabulary):
-        raise ArgumentError(f"tokens span {token.min()}..{token.max()}: expected 0..{postings.vocabulary - 1}")
+        raise ArgumentError(
+            f"tokens span {token.min()}..{token.max()}: expected 0..{postings.vocabulary - 1}"
+        )
     getattr(_native.inverted, f"search_{postings.weight.dtype}")(
         postings.documents, postings.block, postings.start, postings.document, _raw(postings.weight),
         postings.scale, postings.block_start, postings.block_last, postings.block_most, postings.seed,

@@ -7,5 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "multivector.ragged": ["TokenVectors"],
         "multivector.token_encoder": ["TokenEncoder"],
+        "sparse.inverted_index": ["InvertedIndex"],
+        "sparse.rows": ["prune_rows"],
     },
 )

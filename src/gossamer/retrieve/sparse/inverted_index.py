@@ -41,9 +41,9 @@ class InvertedIndex:
     Notes
     -----
     Choosing a search: ``"maxscore"`` accumulates in windows the lists that matter and looks the others up; it is the
-    default. ``"bmw"`` (block-max WAND) goes document by document and suits few, selective tokens. ``"taat"`` reads every
-    posting: best for long queries, or where k is a good part of the documents. All take ``O(postings of the query)`` at
-    most. Documents lie in segments of 65,536; :meth:`add` opens a new one.
+    default. ``"bmw"`` (block-max WAND) goes document by document and suits few, selective tokens. ``"taat"`` reads
+    every posting: best for long queries, or where k is a good part of the documents. All take
+    ``O(postings of the query)`` at most. Documents lie in segments of 65,536; :meth:`add` opens a new one.
 
     References
     ----------
@@ -182,9 +182,7 @@ class InvertedIndex:
         best = inverted.empty(rows.shape[0], min(k, self.n_documents))
         first = 0
         for segment in self._segments:
-            inverted.search(
-                segment, rows.indptr, rows.indices, rows.data, best, first, method, threads
-            )
+            inverted.search(segment, rows.indptr, rows.indices, rows.data, best, first, method, threads)
             first += segment.documents
         ids, scores = inverted.finish(best)
         missing = ((0, 0), (0, k - ids.shape[1]))
@@ -232,7 +230,9 @@ class InvertedIndex:
                 if postings.vocabulary != index.vocabulary:
                     raise ArgumentError(f"segment {number} has {postings.vocabulary} tokens")
                 if postings.weight.dtype != inverted.WEIGHTS[index.bits]:
-                    raise ArgumentError(f"segment {number} holds {postings.weight.dtype} for {index.bits} bits")
+                    raise ArgumentError(
+                        f"segment {number} holds {postings.weight.dtype} for {index.bits} bits"
+                    )
                 index._segments.append(postings)
         except (KeyError, TypeError, ArgumentError) as error:
             raise FormatError(f"not the state of an inverted index: {error}") from error

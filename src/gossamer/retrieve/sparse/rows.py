@@ -36,12 +36,14 @@ def sparse_rows(name: str, value: Any, width: int | None = None) -> sparse.csr_m
         raise UnsupportedError(f"{name} holds {value.dtype}: expected real numbers")
     rows = sparse.csr_matrix(value, dtype=np.float32)
     if not (rows.has_canonical_format and (rows.data > 0).all()):
-        rows = rows.copy() if rows is value or np.shares_memory(rows.data, getattr(value, "data", rows.data)) else rows
+        rows = rows.copy()  # it may share the arrays of `value`
         rows.sum_duplicates()
         if not np.isfinite(rows.data).all():
             raise ArgumentError(f"{name} has {int((~np.isfinite(rows.data)).sum())} NaN or infinite weights")
         if len(rows.data) and rows.data.min() < 0:
-            raise ArgumentError(f"{name} has negative weights, the least {rows.data.min():.4g}: expected >= 0")
+            raise ArgumentError(
+                f"{name} has negative weights, the least {rows.data.min():.4g}: expected >= 0"
+            )
         rows.eliminate_zeros()
     elif not np.isfinite(rows.data).all():
         raise ArgumentError(f"{name} has {int((~np.isfinite(rows.data)).sum())} NaN or infinite weights")
