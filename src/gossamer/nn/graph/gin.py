@@ -43,12 +43,10 @@ class GINConv(torch.nn.Module):
         """Sum x (n, f), dense or sparse, over an adjacency (n, n), and apply the network."""
         adj, x = SparseTensor.of(adj), as_features(x)
         first, rest = _split(self.net)
-        sparse = not isinstance(x, torch.Tensor)
-        if first is not None and (sparse or first.out_features < first.in_features):
-            mapped = x @ first.weight.T if sparse else torch.nn.functional.linear(x, first.weight)
-            y = self._sum(mapped, adj)
+        if first is not None and (isinstance(x, SparseTensor) or first.out_features < first.in_features):
+            y = self._sum(x @ first.weight.T, adj)
             return rest(y if first.bias is None else y + first.bias)
-        if sparse:
+        if isinstance(x, SparseTensor):
             raise ArgumentError("x is sparse: expected a network that begins with torch.nn.Linear")
         return self.net(self._sum(x, adj))
 
