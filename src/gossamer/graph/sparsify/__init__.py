@@ -1,1 +1,0 @@
-"""Fewer edges: which ones a network can do without."""

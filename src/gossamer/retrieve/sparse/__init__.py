@@ -1,1 +1,0 @@
-"""Sparse vectors over a vocabulary: encoders, their training, the inverted index that serves them, BM25."""

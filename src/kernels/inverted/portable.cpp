@@ -1,3 +1,0 @@
-#include "inverted.inl"
-
-const gossamer::inverted::Table gossamer::inverted::portable_table = gossamer::inverted::kernels;
