@@ -2,7 +2,7 @@
 # tests/kernels/aarch64.
 
 # A family is a folder: <isa>.cpp for each ISA, bind.cpp for Python.
-set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate multigrid)
+set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate multigrid inverted maxsim)
 set(GOSSAMER_OPTIONS -Wall -Wextra -ffp-contract=fast -fno-math-errno -Wno-psabi)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -15,6 +15,8 @@ endif()
 foreach(family fftconv coding)
   set(level_${family} -O2)
 endforeach()
+# Its three searches must add alike, to the last bit.
+set(level_inverted -ffp-contract=off)
 
 set(flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
 set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512 -Wno-uninitialized -Wno-maybe-uninitialized) # GCC bug 105593
@@ -36,6 +38,9 @@ function(gossamer_kernel_sources out)
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags_${isa}};${level_${family}}")
       endif()
     endforeach()
+    if(family STREQUAL inverted)
+      set_source_files_properties(${root}/${family}/portable.cpp PROPERTIES COMPILE_OPTIONS ${level_inverted})
+    endif()
     # Sixteen-lane vectors in registers of four take GCC minutes to unroll, and thirty instances of the sparse product
     # half a minute; where there is another ISA this path is the oracle.
     if(GOSSAMER_ISAS AND family MATCHES "^(linear|lscd|spgemm)$")

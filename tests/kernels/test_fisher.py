@@ -50,6 +50,22 @@ def test_passes_are_their_definitions(entry, seed, m, d, isa):
     assert (np.abs(y - (1.5 * x - dense.T @ c)) <= 1e-13 * bound + 1e-300).all()
 
 
+@pytest.mark.parametrize("entry", fisher.DTYPES[:2])
+@pytest.mark.parametrize(("m", "d"), [(0, 3), (1, 1), (3, 0), (5, 7), (9, 5000), (40, 1200), (4, 200_001)])
+def test_a_gram_matrix_is_summed_in_float64_alike_in_blocks_and_for_any_threads(entry, m, d, isa):
+    rows, dense = gradients(np.random.default_rng(m), m, d, entry)
+    K = fisher.gram(rows, 1)
+    norms = np.linalg.norm(dense, axis=1)
+    assert (np.abs(K - dense @ dense.T) <= 1e-13 * norms[:, None] * norms + 1e-300).all()
+    np.testing.assert_array_equal(K, K.T)
+    for threads in (2, 7):
+        np.testing.assert_array_equal(fisher.gram(rows, threads), K)
+    parts = np.zeros((m, m))
+    for start in range(0, d, fisher.GRAM_COLUMNS):
+        parts += fisher.gram(np.ascontiguousarray(rows[:, start : start + fisher.GRAM_COLUMNS]))
+    np.testing.assert_array_equal(parts, K)
+
+
 @pytest.mark.parametrize("entry", fisher.DTYPES)
 @settings(deadline=None, max_examples=30)
 @given(

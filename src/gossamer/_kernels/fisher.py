@@ -11,6 +11,8 @@ from gossamer._kernels import _native
 from gossamer._kernels.views import ready
 
 DTYPES = ("float32", "float64", "uint16")
+GRAM_COLUMNS = 65536
+"""Width of the parts whose sums make a Gram matrix."""
 
 
 def check(rows: np.ndarray, dtypes: tuple[str, ...] = DTYPES) -> None:
@@ -54,6 +56,17 @@ def blocks_factor(rows: np.ndarray, block: int, damp: float, threads: int | None
     if not factor(ready(rows), check_int("block", block, low=1), float(damp), w, get_threads(threads)):
         raise ArgumentError(f"damp={damp!r}: too small for gradients of this size, a block is singular")
     return w
+
+
+def gram(rows: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """``G G^T`` for G (m, d) in float32 or float64, summed in float64; (m, m), the same bits for any threads.
+
+    The sum of what blocks of :data:`GRAM_COLUMNS` columns give, in their order, has the same bits too.
+    """
+    check(rows, DTYPES[:2])
+    out = np.empty((len(rows), len(rows)))
+    getattr(_native.fisher, f"gram_{rows.dtype.name}")(ready(rows), out, get_threads(threads))
+    return out
 
 
 def blocks_multiply(

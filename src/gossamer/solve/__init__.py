@@ -5,6 +5,14 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "aggregation.bulyan": ["bulyan"],
+        "aggregation.centered_clipping": ["centered_clipping"],
+        "aggregation.closest": ["meamed", "phocas"],
+        "aggregation.coordinate": ["coordinate_median", "mean_gradient", "trimmed_mean"],
+        "aggregation.flag": ["AggregationResult", "flag_aggregate", "flag_mean", "flag_median"],
+        "aggregation.geometric_median": ["geometric_median"],
+        "aggregation.krum": ["krum", "multi_krum"],
+        "aggregation.registry": ["AGGREGATORS", "aggregate"],
         "bayes.evidence": ["SparseBayesResult"],
         "bayes.kro_omp": ["kro_omp", "kron_support_rate", "oracle_ls"],
         "bayes.kro_sbl": ["kro_sbl"],

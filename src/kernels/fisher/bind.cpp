@@ -58,6 +58,13 @@ void blocks(nb::module_& m, const std::string& name) {
               (GOSSAMER_SELECT(fisher).*Entry).multiply(view, block, damp, x.data(), y.data(), threads);
           },
           nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
+    m.def(("gram_" + name).c_str(),
+          [](Array<const Value, 2> g, Array<double, 2> out, int threads) {
+              const auto view = rows<Value>(g);
+              nb::gil_scoped_release release;
+              (GOSSAMER_SELECT(fisher).*Entry).gram(view, out.data(), threads);
+          },
+          nb::arg().noconvert(), nb::arg().noconvert(), nb::arg());
     m.def(("columns_dot_" + name).c_str(),
           [](Array<const Value, 2> w, std::int64_t a, std::int64_t b) {
               return (GOSSAMER_SELECT(fisher).*Entry).columns_dot(rows<Value>(w), a, b);

@@ -29,6 +29,7 @@ struct Blocks {
     bool (*factor)(const Rows<Value>&, std::int64_t block, double damp, Value* w, int threads);
     void (*multiply)(const Rows<Value>&, std::int64_t block, double damp, const double* x, double* y, int threads);
     double (*columns_dot)(const Rows<Value>&, std::int64_t a, std::int64_t b);
+    void (*gram)(const Rows<Value>&, double* out, int threads); // m^2 d flops, m d sizeof value bytes
 };
 
 struct Table {

@@ -227,6 +227,41 @@ double columns_dot(const Rows<Value>& w, std::int64_t a, std::int64_t b) {
     return sum;
 }
 
+// K = G G^T. A part is widened a few columns at a time, which stay in the second-level cache for all pairs of rows.
+template <class Value>
+void gram(const Rows<Value>& g, double* out, int threads) {
+    constexpr std::int64_t part_columns = 65536; // callers that hold G in blocks of this width get the same bits
+    const std::int64_t m = g.m, parts = ceil_div(g.d, part_columns);
+    const std::int64_t step = most<std::int64_t>(64, least<std::int64_t>(1024, 32768 / most<std::int64_t>(m, 1)));
+    threads = worthwhile_threads(g.d * m * m, threads);
+    const Scratch sums(8 * most<std::int64_t>(parts * m * m, 1), 1), memory(8 * (m + m * step), threads);
+    auto* partial = reinterpret_cast<double*>(sums.part(0));
+    parallel_chunks_by_thread(parts, threads, [&](std::int64_t part, int thread) {
+        double *own = partial + part * m * m, *t = reinterpret_cast<double*>(memory.part(thread)), *rows = t + m;
+        for (std::int64_t i = 0; i < m * m; ++i) own[i] = 0;
+        const std::int64_t end = least(g.d, (part + 1) * part_columns);
+        for (std::int64_t from = part * part_columns; from < end; from += step) {
+            const std::int64_t width = least(step, end - from);
+            for (std::int64_t r = 0; r < m; ++r) {
+                const Value* source = g.data + r * g.d + from;
+                std::int64_t i = 0;
+                for (; i + V::width <= width; i += V::width) V::store(rows + r * width + i, load_wide(source + i));
+                for (; i < width; ++i) rows[r * width + i] = widen(source[i]);
+            }
+            for (std::int64_t r = 0; r < m; ++r) {
+                all_dots(rows + r * width, width, m - r, rows + r * width, width, t);
+                for (std::int64_t s = r; s < m; ++s) own[r * m + s] += t[s - r];
+            }
+        }
+    });
+    for (std::int64_t r = 0; r < m; ++r)
+        for (std::int64_t s = r; s < m; ++s) {
+            double sum = 0;
+            for (std::int64_t part = 0; part < parts; ++part) sum += partial[(part * m + r) * m + s];
+            out[r * m + s] = out[s * m + r] = sum;
+        }
+}
+
 // Upper factor of a positive definite matrix, in place; the strictly lower part is left alone.
 inline bool cholesky(double* a, std::int64_t m) {
     for (std::int64_t k = 0; k < m; ++k) {
@@ -345,7 +380,7 @@ template <class Value>
 inline constexpr Passes<Value> passes{project<Value, float>, project<Value, double>, combine<Value, float>,
                                       combine<Value, double>};
 template <class Value>
-inline constexpr Blocks<Value> blocks{blocks_factor<Value>, blocks_multiply<Value>, columns_dot<Value>};
+inline constexpr Blocks<Value> blocks{blocks_factor<Value>, blocks_multiply<Value>, columns_dot<Value>, gram<Value>};
 
 inline constexpr Table kernels{passes<float>, passes<double>, passes<bfloat16>, blocks<float>, blocks<double>,
                                replace,       solve,          copy_row,         round_row};

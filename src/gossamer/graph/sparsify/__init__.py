@@ -1,0 +1,1 @@
+"""Fewer edges: which ones a network can do without."""

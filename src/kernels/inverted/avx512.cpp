@@ -1,0 +1,3 @@
+#include "inverted.inl"
+
+const gossamer::inverted::Table gossamer::inverted::avx512_table = gossamer::inverted::kernels;

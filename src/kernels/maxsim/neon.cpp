@@ -1,0 +1,3 @@
+#include "maxsim.inl"
+
+const gossamer::maxsim::Table gossamer::maxsim::neon_table = gossamer::maxsim::kernels;

@@ -1,0 +1,3 @@
+#include "maxsim.inl"
+
+const gossamer::maxsim::Table gossamer::maxsim::portable_table = gossamer::maxsim::kernels;
