@@ -17,6 +17,8 @@ from gossamer.solve import matrix_completion as serial
         ("shared", {"ridge": 0.1}),
         ("sketch", {}),
         ("auto", {"weighted_ridge": True, "ridge": 0.01}),
+        ("auto", {"weighted_ridge": True, "ridge": 0.01, "biases": True}),
+        ("cg", {"ridge": 0.1, "biases": True}),
     ],
 )
 def test_it_is_the_serial_result(client, method, options):
@@ -33,6 +35,9 @@ def test_it_is_the_serial_result(client, method, options):
     else:
         assert (ours.U == theirs.U).all()
         assert (ours.V == theirs.V).all()
+        if options.get("biases"):
+            assert (ours.row_bias == theirs.row_bias).all()
+            assert (ours.column_bias == theirs.column_bias).all()
 
 
 def test_bad_input_is_named(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -30,6 +31,7 @@ def matrix_completion(
     method: str = "auto",
     ridge: float = 0.0,
     weighted_ridge: bool = False,
+    biases: bool = False,
     maxiter: int = 50,
     tol: float = 1e-8,
     inner_rtol: float | str = "adaptive",
@@ -45,7 +47,7 @@ def matrix_completion(
 
     Parameters
     ----------
-    rows, cols, vals, shape, rank, method, ridge, weighted_ridge, maxiter, tol, inner_rtol, inner_iter, dtype
+    rows, cols, vals, shape, rank, method, ridge, weighted_ridge, biases, maxiter, tol, inner_rtol, inner_iter, dtype
         As for :func:`gossamer.solve.matrix_completion`.
     client : distributed.Client, optional
         The cluster; the current client by default.
@@ -70,7 +72,8 @@ def matrix_completion(
 
     Notes
     -----
-    Entries travel once. A sweep moves ``(w n + m) k`` and ``(w m + n) k`` numbers for w workers.
+    Entries travel once, biases are taken off where they lie. A sweep moves ``(w n + m) k`` and ``(w m + n) k`` numbers
+    for w workers.
     """
     distributed = require("distributed", "distributed")
     if client is None:
@@ -87,12 +90,12 @@ def matrix_completion(
         method, ridge, weighted_ridge, inner_rtol, inner_iter, 0.0, rng, threads, entries.rows.value.dtype
     )
     watch = Watch("criterion", tol=tol, maxiter=check_int("maxiter", maxiter, low=1))
-    U, values = spectral_start(entries, k, rng)
+    U, values = spectral_start(entries.centred(entries.mean) if biases else entries, k, rng)
     if inner.ridge:
         U = np.ascontiguousarray(U * np.sqrt(values).astype(U.dtype))
     entries.rows = _Spread(entries.rows, client, count)
     entries.columns = _Spread(entries.columns, client, count)
-    return sweep(entries, U, None, inner, watch)
+    return sweep(entries, U, None, inner, watch, biases=biases)
 
 
 class _Spread(Observed):
@@ -108,6 +111,14 @@ class _Spread(Observed):
             client.scatter(_block(lines, int(a), int(b)), hash=False)
             for a, b in itertools.pairwise(self._cuts)
         ]
+
+    def shifted(self, mean: float, other: np.ndarray | None = None) -> Observed:
+        """As of the lines themselves; workers shift what they have."""
+        there = copy.copy(self)
+        there.value = super().shifted(mean, other).value
+        bias = None if other is None else self._client.scatter(other, broadcast=True, hash=False)
+        there._parts = [self._client.submit(_shifted, part, mean, bias, pure=False) for part in self._parts]
+        return there
 
     def regress(
         self,
@@ -142,6 +153,10 @@ def _block(lines: Observed, a: int, b: int) -> Observed:
     return Observed(
         lines.start[a : b + 1] - lines.start[a], lines.index[span], lines.value[span], lines.width
     )
+
+
+def _shifted(lines: Observed, mean: float, other: np.ndarray | None) -> Observed:
+    return lines.shifted(mean, other)
 
 
 def _regress(
