@@ -13,11 +13,12 @@ from benchmarks.harness import Claim
 RIDGES = (0.06, 0.08, 0.1, 0.12, 0.15)
 
 
-def _rmse(predicted: np.ndarray, y: np.ndarray) -> float:
+def rmse(predicted: np.ndarray, y: np.ndarray) -> float:
+    """Root mean square error."""
     return float(np.sqrt(np.mean((predicted - y) ** 2)))
 
 
-def _ours(X: np.ndarray, y: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, float, float]:
+def ours_on(X: np.ndarray, y: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, float, float]:
     """Predictions, seconds of the fit, and the ridge: chosen on a tenth of the training part."""
     from gossamer.learn import RatingsFactorizer
 
@@ -26,7 +27,7 @@ def _ours(X: np.ndarray, y: np.ndarray, test: np.ndarray, seed: int) -> tuple[np
     def model(ridge: float) -> RatingsFactorizer:
         return RatingsFactorizer(rank=10, ridge=ridge, random_state=seed, n_jobs=1)
 
-    errors = [_rmse(model(ridge).fit(X[:cut], y[:cut]).predict(X[cut:]), y[cut:]) for ridge in RIDGES]
+    errors = [rmse(model(ridge).fit(X[:cut], y[:cut]).predict(X[cut:]), y[cut:]) for ridge in RIDGES]
     ridge = RIDGES[int(np.argmin(errors))]
     began = time.perf_counter()
     fitted = model(ridge).fit(X, y)
@@ -44,7 +45,7 @@ def _surprise(algorithm: Any, X: np.ndarray, y: np.ndarray, test: np.ndarray) ->
     return np.array([algorithm.predict(user, item).est for user, item in test.tolist()]), taken
 
 
-def _split(data: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def split_ratings(data: Any, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs and ratings to fit, nine in ten, and those to test on."""
     order = np.random.default_rng(seed).permutation(len(data.ratings))
     fit, held = order[:90_000], order[90_000:]
@@ -76,12 +77,12 @@ def ratings(full: bool) -> Iterator[Claim]:
     ridges = []
 
     def record(name: str, predicted: np.ndarray, y: np.ndarray, taken: float) -> None:
-        errors.setdefault(name, []).append(_rmse(predicted, y))
+        errors.setdefault(name, []).append(rmse(predicted, y))
         seconds.setdefault(name, []).append(taken)
 
     for seed in range(5):
-        X, y, test, truth = _split(data, seed)
-        predicted, taken, ridge = _ours(X, y, test, seed)
+        X, y, test, truth = split_ratings(data, seed)
+        predicted, taken, ridge = ours_on(X, y, test, seed)
         ridges.append(ridge)
         record("ours", predicted, truth, taken)
         predicted, taken = _surprise(surprise.SVD(random_state=seed), X, y, test)
@@ -109,35 +110,38 @@ def ratings(full: bool) -> Iterator[Claim]:
 
 def soft_impute(full: bool) -> Iterator[Claim]:
     """SoftImpute on the first split, ratings less their mean, threshold and rank chosen as our ridge is."""
+    import fancyimpute.soft_impute
     import fancyimpute.solver
-    from fancyimpute.soft_impute import SoftImpute
 
     from gossamer.datasets import load_movielens_100k
 
-    # its check of the input asks scikit-learn by an argument that is no longer there
-    fancyimpute.solver.check_array = lambda X, **options: np.asarray(X)
-    X, y, test, truth = _split(load_movielens_100k(), 0)
+    # its checks of the input ask scikit-learn by an argument that is no longer there
+    for module in (fancyimpute.solver, fancyimpute.soft_impute):
+        module.check_array = lambda X, **options: np.asarray(X)
+    X, y, test, truth = split_ratings(load_movielens_100k(), 0)
     users, items = (np.unique(np.concatenate([X[:, k], test[:, k]]), return_inverse=True)[1] for k in (0, 1))
 
     def fit(count: int, shrinkage: float) -> np.ndarray:
         table = np.full((users.max() + 1, items.max() + 1), np.nan)
         table[users[:count], items[:count]] = y[:count] - y[:count].mean()
-        model = SoftImpute(shrinkage, max_rank=30, max_iters=60, init_fill_method="zero", verbose=False)
+        model = fancyimpute.soft_impute.SoftImpute(
+            shrinkage, max_rank=30, max_iters=60, init_fill_method="zero", verbose=False
+        )
         return model.fit_transform(table) + y[:count].mean()
 
     cut = len(y) * 9 // 10
     errors = {}
     for shrinkage in (5.0, 10.0, 15.0):
         filled = fit(cut, shrinkage)
-        errors[shrinkage] = _rmse(filled[users[cut : len(y)], items[cut : len(y)]], y[cut:])
+        errors[shrinkage] = rmse(filled[users[cut : len(y)], items[cut : len(y)]], y[cut:])
     best = min(errors, key=errors.get)  # type: ignore[arg-type]
     began = time.perf_counter()
     filled = fit(len(y), best)
     theirs = time.perf_counter() - began
-    soft = _rmse(filled[users[len(y) :], items[len(y) :]], truth)
-    predicted, ours, ridge = _ours(X, y, test, 0)
+    soft = rmse(filled[users[len(y) :], items[len(y) :]], truth)
+    predicted, ours, ridge = ours_on(X, y, test, 0)
     note = f"first split; ridge {ridge:g}, threshold {best:g} of 5, 10, 15, rank 30 at most, 60 iterations"
-    yield Claim("MovieLens-100k: RMSE against softImpute", "<= 1x", _rmse(predicted, truth), "RMSE", soft,
+    yield Claim("MovieLens-100k: RMSE against softImpute", "<= 1x", rmse(predicted, truth), "RMSE", soft,
                 "fancyimpute SoftImpute", note=note)  # fmt: skip
     yield Claim("MovieLens-100k: time to fit against softImpute", "<= 1x", ours, "s", theirs,
                 "fancyimpute SoftImpute", note=note)  # fmt: skip

@@ -30,10 +30,9 @@ class Entries:
         self, start: np.ndarray, index: np.ndarray, value: np.ndarray, shape: tuple[int, int]
     ) -> None:
         self.shape, self.count = (int(shape[0]), int(shape[1])), len(value)
-        turned = sp.csr_array((np.arange(len(value)), index, start), shape=self.shape).tocsc()
-        self.by_column = turned.data
+        turned = sp.csr_array((value, index, start), shape=self.shape).tocsc()
         self.rows = Observed(start, index, value, self.shape[1])
-        self.columns = Observed(turned.indptr, turned.indices, value[self.by_column], self.shape[0])
+        self.columns = Observed(turned.indptr, turned.indices, turned.data, self.shape[0])
 
     @property
     def norm(self) -> float:
@@ -91,12 +90,12 @@ def check_triples(
     check_finite(f"vals as {kind}", v)
     wide = np.int64 if max(m, n, len(v)) > np.iinfo(np.int32).max else np.int32
     i, j = i.astype(wide), j.astype(wide)
-    order = sp.coo_array((np.arange(len(v)), (i, j)), shape=(m, n)).tocsr()
-    if order.nnz < len(v):
+    by_row = sp.coo_array((v, (i, j)), shape=(m, n)).tocsr()
+    if by_row.nnz < len(v):  # duplicates were added up
         i, j, v = _merge(i, j, v, n, duplicates)
-        order = sp.coo_array((np.arange(len(v)), (i, j)), shape=(m, n)).tocsr()
-    order.sort_indices()
-    return Entries(order.indptr, order.indices, v[order.data], (m, n))
+        by_row = sp.coo_array((v, (i, j)), shape=(m, n)).tocsr()
+    by_row.sort_indices()
+    return Entries(by_row.indptr, by_row.indices, by_row.data, (m, n))
 
 
 def check_entries(name: str, M: Any, dtype: Any = None) -> Entries:
