@@ -5,11 +5,14 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "attacks": ["ATTACKS", "attack_gradients", "drop_packets"],
         "completion": ["matrix_completion"],
         "covariance": ["covariance"],
         "completion_group": ["complete_matrix"],
         "coresets": ["leverage_scores", "lewis_weights", "lp_coreset"],
+        "parameter_server": ["ParameterServer", "ServerResult"],
         "queries": ["query_map"],
+        "sharded_aggregation": ["ShardedAggregator"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],
         "views": ["fit_views"],
