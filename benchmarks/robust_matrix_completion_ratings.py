@@ -141,7 +141,10 @@ def soft_impute(full: bool) -> Iterator[Claim]:
     theirs = time.perf_counter() - began
     soft = rmse(filled[users[len(y) :], items[len(y) :]], truth)
     predicted, ours, ridge = ours_on(X, y, test, 0)
-    note = f"first split; ridge {ridge:g}, threshold {best:g} of {THRESHOLDS}, rank 30 at most, 60 iterations, no biases"
+    note = (
+        f"first split; ridge {ridge:g}; softImpute has no biases, threshold {best:g} of {THRESHOLDS}, rank 30 at most, "
+        "60 iterations"
+    )
     yield Claim("MovieLens-100k: RMSE against softImpute", "<= 1x", rmse(predicted, truth), "RMSE", soft,
                 "fancyimpute SoftImpute", note=note)  # fmt: skip
     yield Claim("MovieLens-100k: time to fit against softImpute", "<= 1x", ours, "s", theirs,
