@@ -75,8 +75,8 @@ def cost(full: bool) -> Iterator[Claim]:
     yield Claim("Exponent of a half sweep's time in the rank, exact", ">= 1.6", exponent("exact"), "",
                 paper=PAPER_COST, note=note("exact"))  # fmt: skip
     yield Claim("Half sweep at rank 25, where exact is the default, against cg", "<= 1x",
-                seconds["exact"][0], "s",
-                seconds["cg"][0], "our cg, same kernels", note="exact to the end, cg to 1e-2; below rank 32 exact was expected to win")  # fmt: skip
+                seconds["exact"][0], "s", seconds["cg"][0], "our cg, same kernels",
+                note="exact to the end, cg to 1e-2; below rank 32 exact was expected to win")  # fmt: skip
 
 
 def _sample(k: int, size: int, p: float) -> Any:
