@@ -75,6 +75,15 @@ def fitted(name: str, X: np.ndarray, seed: int, **options: Any) -> Any:
         return model.fit(X)
 
 
+def fitted_from_shapes(X: np.ndarray, seed: int, **options: Any) -> Any:
+    """Maximal causes from the parts of a factorisation, without annealing."""
+    from gossamer.learn import AnnealingSchedule, MaximalCausesAnalysis, nmf_start
+
+    start = nmf_start(X, H, random_state=seed)
+    schedule = AnnealingSchedule(80, T=1.0)
+    return MaximalCausesAnalysis(H, schedule=schedule, W_init=start, random_state=seed, **options).fit(X)
+
+
 def recovery(name: str, seed: int, start: int) -> dict[str, float]:
     """Fit the bars of a seed from a start; what was found, compared with the truth."""
     os.environ["GOSSAMER_THREADS"] = "1"

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "coding.gaussian": ["GaussianSparseCoding"],
         "coding.maximal_causes": ["MaximalCausesAnalysis"],
         "coding.maximum_magnitude": ["MaximumMagnitudeCausesAnalysis"],
+        "coding.nmf_start": ["nmf_start"],
         "coding.orthogonal_batch": [
             "DictionaryResult",
             "orthogonal_dictionary_alternating",
