@@ -40,9 +40,7 @@ def test_maxima_of_many_causes_are_learnt_from_it():
 
 def test_the_same_seed_draws_the_same_start_and_few_rows_do():
     X = np.abs(np.random.default_rng(1).standard_normal((300, 12)))
-    assert np.array_equal(
-        nmf_start(X, 4, rows=50, random_state=2), nmf_start(X, 4, rows=50, random_state=2)
-    )
+    assert np.array_equal(nmf_start(X, 4, rows=50, random_state=2), nmf_start(X, 4, rows=50, random_state=2))
     assert (nmf_start(X - 0.5, 4, random_state=2) >= 0).all()
 
 

@@ -12,7 +12,9 @@ from gossamer._core.errors import ArgumentError
 from gossamer._core.random import RandomState, check_random_state
 
 
-def nmf_start(X: Any, n_components: int, *, rows: int = 10_000, random_state: RandomState = None) -> np.ndarray:
+def nmf_start(
+    X: Any, n_components: int, *, rows: int = 10_000, random_state: RandomState = None
+) -> np.ndarray:
     """Parts of a non-negative factorisation at the size they have in the data, for ``W_init``.
 
     Where parts hide one another and many are there at once, annealing from random parts ends in a wrong optimum, while
@@ -55,7 +57,8 @@ def nmf_start(X: Any, n_components: int, *, rows: int = 10_000, random_state: Ra
     >>> W = bars.bars_dictionary(8) * 10
     >>> X, S = bars.bars_data(W, 500, prob=0.5, noise=1.0, combine="max", random_state=0)
     >>> start = nmf_start(X, 8, random_state=0)
-    >>> model = MaximalCausesAnalysis(8, max_active=8, schedule=AnnealingSchedule(20, T=1.0), W_init=start).fit(X)
+    >>> cold = AnnealingSchedule(20, T=1.0)
+    >>> model = MaximalCausesAnalysis(8, max_active=8, schedule=cold, W_init=start).fit(X)
     >>> bool(bars.match_dictionaries(model.components_, W).mae < 0.5)
     True
     """
