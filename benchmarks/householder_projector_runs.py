@@ -26,7 +26,7 @@ from gossamer.nn import (
 from gossamer.nn.generative.shapes32 import FILE, TRAINING
 
 CACHE = Path(__file__).parents[1] / ".cache" / "householder-projector"
-SHARE = 0.03
+SHARE = 0.01
 """Of the steps of the base, for which every method is fine-tuned."""
 
 

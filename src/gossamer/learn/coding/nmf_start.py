@@ -48,8 +48,8 @@ def nmf_start(
 
     References
     ----------
-    "ProSper", arXiv 1908.06843, 2019, for the models; Cichocki, Phan, "Fast local algorithms for large scale nonnegative
-    matrix and tensor factorizations", 2009, for the factorisation.
+    "ProSper", arXiv 1908.06843, 2019, for the models; Cichocki, Phan, "Fast local algorithms for large scale
+    nonnegative matrix and tensor factorizations", 2009, for the factorisation.
 
     Examples
     --------
