@@ -5,11 +5,27 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "fusion": ["reciprocal_rank_fusion", "score_fusion"],
+        "metrics": ["average_flops", "latency_percentiles", "mrr", "ndcg", "recall"],
         "multivector.chamfer": ["ball_carve", "chamfer"],
         "multivector.fde": ["FDEConfig", "FDEncoder"],
         "multivector.ragged": ["TokenVectors"],
         "multivector.token_encoder": ["TokenEncoder"],
+        "sparse.bm25": ["BM25DocEncoder"],
+        "sparse.distill_trainer": ["SparseDistillTrainer"],
+        "sparse.doc_encoder": ["SparseDocEncoder"],
         "sparse.inverted_index": ["InvertedIndex"],
+        "sparse.losses": [
+            "flops_loss",
+            "idf_flops_loss",
+            "info_nce_loss",
+            "kl_loss",
+            "margin_mse_loss",
+            "quadratic_ramp",
+        ],
+        "sparse.query_encoder": ["IDFQueryEncoder", "idf_table"],
         "sparse.rows": ["prune_rows"],
+        "sparse.teacher": ["HeterogeneousTeacher", "SiameseTeacher"],
+        "sparse.two_phase": ["two_phase_search"],
     },
 )
