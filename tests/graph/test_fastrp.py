@@ -12,7 +12,8 @@ from sklearn.random_projection import SparseRandomProjection
 
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer.graph import FastRP, fastrp_embedding, very_sparse_projection
-from gossamer.graph.embed import fastrp as module
+from gossamer.graph.embed import settings as module
+from gossamer.graph.embed.projection import draw_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no edges")
 
@@ -73,7 +74,7 @@ def test_panels_threads_and_projections_change_nothing(n, d, beta, unit, project
     options = {"beta": beta, "normalize": unit, "projection": projection, "s": s, "directed": True}
     options |= {"random_state": seed, "weights": (0.5, 1, 0, 2), "self_weight": 0.3}
     ours = fastrp_embedding(A, d, panel=panel, n_threads=1, **options)
-    R = module.gaussian_columns(module.draw_seed(seed), n, d, 0, d)
+    R = module.gaussian_columns(draw_seed(seed), n, d, 0, d)
     if projection == "sparse":
         R = very_sparse_projection(n, d, s, seed).toarray()
     theirs = oracle(S, R.astype(float), (0.5, 1, 0, 2), beta, unit=unit, self_weight=0.3)

@@ -45,6 +45,14 @@ class After:
     coefficients: np.ndarray | None = None
     alpha: float = 1.0
 
+    def of(self, rows: slice) -> After:
+        """The same for some of the rows."""
+        y, squares, total, coefficients = (
+            None if array is None else array[rows]
+            for array in (self.y, self.squares, self.total, self.coefficients)
+        )
+        return After(y, squares, total, coefficients, self.alpha)
+
 
 def edges(
     indptr: np.ndarray,

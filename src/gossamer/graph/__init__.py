@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "embed.fastrp": ["FastRP", "fastrp_embedding"],
         "embed.projection": ["very_sparse_projection"],
         "inputs": ["as_adjacency", "read_graph"],
+        "stored": ["StoredGraph", "store_graph"],
         "sparsify.edge_scores": ["teddy_edge_scores"],
         "sparsify.edges": ["EdgeReport", "sparsify_edges"],
     },

@@ -238,21 +238,25 @@ def _from_edges(
     A = scipy.sparse.coo_array((data, (edges[0], edges[1])), shape=(n, n)).tocsr()
     A.eliminate_zeros()
     A = _weighed(A, weighted and weights is not None)
-    return A if directed else _mirrored(A, name)
+    return A if directed else mirrored(A, A.T.tocsr(), name)
 
 
-def _mirrored(A: scipy.sparse.csr_array, name: str) -> scipy.sparse.csr_array:
-    """Each edge in both directions; one that has both already must have one weight."""
-    other = A.T.tocsr()
+def mirrored(
+    A: scipy.sparse.csr_array, other: scipy.sparse.csr_array, name: str, start: int = 0
+) -> scipy.sparse.csr_array:
+    """Rows from ``start`` with each edge in both directions, given those of the transpose.
+
+    An edge that has both already must have one weight.
+    """
     there, back = A.multiply(other.astype(bool)).tocsr(), other.multiply(A.astype(bool)).tocsr()
     differ = abs(there - back) > _SYMMETRIC * there.maximum(back)
     if differ.nnz:
         i, j = (int(k[0]) for k in differ.nonzero())
         raise ArgumentError(
-            f"{name} has edges with another weight in the other direction, {differ.nnz // 2} of them, the first "
-            f"between {i} and {j}; pass directed=True if that is meant"
+            f"{name} has edges with another weight in the other direction, {-(-differ.nnz // 2)} of them, the first "
+            f"between {i + start} and {j}; pass directed=True if that is meant"
         )
-    return A.maximum(other)
+    return A.maximum(other).tocsr()
 
 
 def _symmetric(A: scipy.sparse.csr_array) -> bool:

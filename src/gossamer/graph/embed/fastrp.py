@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,16 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from gossamer._core.checks import check_array, check_choice, check_float, check_int
+from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError, ShapeError, bad_argument
 from gossamer._core.random import RandomState
 from gossamer._kernels import propagate
-from gossamer.graph.embed.panels import Inputs, Plan, Progress, add_up, compute, row_blocks
-from gossamer.graph.embed.projection import GROUP, draw_seed, gaussian_columns, sparse_columns, sparsity
-from gossamer.graph.embed.walk import MATRICES, make_walk, step_edges
-from gossamer.graph.inputs import as_adjacency, check_weights
+from gossamer.graph.embed.columns import column_moments, shift_and_scale
+from gossamer.graph.embed.panels import Inputs, Progress, add_up, compute
+from gossamer.graph.embed.projection import GROUP, draw_seed
+from gossamer.graph.embed.settings import Settings
+from gossamer.graph.embed.walk import open_graph, rows_of, step_edges
+from gossamer.graph.inputs import check_weights
 
 
 def fastrp_embedding(
@@ -54,7 +56,7 @@ def fastrp_embedding(
     Parameters
     ----------
     A : graph
-        Anything that :func:`as_adjacency` takes; n nodes, no negative weights.
+        Anything that :func:`as_adjacency` takes, or a :class:`StoredGraph`; n nodes, no negative weights.
     d : int
         Columns.
     weights : sequence of float, or None
@@ -120,14 +122,12 @@ def fastrp_embedding(
     >>> fastrp_embedding(nx.karate_club_graph(), d=32, random_state=0).shape
     (34, 32)
     """
-    adjacency = as_adjacency(A, directed=directed, name="A")
-    plan = make_plan(
-        adjacency, d, weights, beta, projection, s, input_matrix, normalize, features, self_weight, q, n_threads,
-        random_state,
-    )  # fmt: skip
+    settings = Settings(d, weights, beta, projection, s, input_matrix, normalize, self_weight, q)
+    graph = open_graph(A, directed)
+    plan = settings.plan(graph, draw_seed(random_state), features, n_threads)
     if panel is not None and (check_int("panel", panel, low=GROUP) % GROUP):
         raise bad_argument("panel", panel, f"a multiple of {GROUP}")
-    shape = (adjacency.shape[0], plan.d * (plan.q if plan.alpha is None else 1))
+    shape = (plan.walk.n, plan.d * (plan.q if plan.alpha is None else 1))
     if out is None:
         out = np.empty(shape, np.float32)
     elif out.shape != shape or out.dtype != np.float32:
@@ -207,31 +207,40 @@ class FastRP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_threads = n_threads
         self.random_state = random_state
 
-    def fit(self, A: Any, y: Any = None) -> FastRP:
-        """Embed the nodes of ``A``, anything that :func:`as_adjacency` takes."""
+    def fit(self, A: Any, y: Any = None, *, features: Any = None) -> FastRP:
+        """Embed the nodes of a graph.
+
+        Parameters
+        ----------
+        A : graph
+            Anything that :func:`fastrp_embedding` takes.
+        y : None
+            Ignored.
+        features : array or sparse matrix, shape (n, f), optional
+            Properties of the nodes, as in :func:`fastrp_embedding`.
+
+        Returns
+        -------
+        FastRP
+            This estimator.
+        """
         if self.weights is None:
             raise bad_argument("weights", None, "numbers; fastrp_embedding keeps powers apart")
-        adjacency = as_adjacency(A, directed=self.directed, name="A")
-        plan = make_plan(
-            adjacency, self.d, self.weights, self.beta, self.projection, self.s, self.input_matrix, self.normalize,
-            None, self.self_weight, 1, self.n_threads, self.random_state,
-        )  # fmt: skip
-        self.embedding_ = np.empty((adjacency.shape[0], plan.d), np.float32)
+        shared = {field.name: getattr(self, field.name) for field in fields(Settings) if field.name != "q"}
+        graph, settings = open_graph(A, self.directed), Settings(**shared)
+        plan = settings.plan(graph, draw_seed(self.random_state), features, self.n_threads)
+        self.embedding_ = np.empty((plan.walk.n, plan.d), np.float32)
         self._plan, self._inputs = plan, Inputs() if self.inductive and self.self_weight == 0 else None
         compute(plan, self.embedding_, inputs=self._inputs)
         self._moments = column_moments(self.embedding_) if self.standardize else None
         if self._moments is not None:
             shift_and_scale(self.embedding_, *self._moments)
-        self.degrees_, self.n_features_in_, self._n_features_out = (
-            plan.walk.degrees,
-            len(self.embedding_),
-            plan.d,
-        )
+        self.degrees_, self.n_features_in_, self._n_features_out = plan.walk.degrees, plan.walk.n, plan.d
         return self
 
-    def fit_transform(self, A: Any, y: Any = None) -> np.ndarray:
-        """Embed the nodes of ``A`` and return their vectors."""
-        return self.fit(A).embedding_
+    def fit_transform(self, A: Any, y: Any = None, *, features: Any = None) -> np.ndarray:
+        """Embed the nodes of ``A``, as :meth:`fit` does, and return their vectors."""
+        return self.fit(A, features=features).embedding_
 
     def transform(self, A: Any) -> np.ndarray:
         """Vectors of nodes by their edges to the fitted ones; edges among the new ones do not count.
@@ -261,12 +270,10 @@ class FastRP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         rows = scipy.sparse.csr_array(A, copy=True)
         rows.sum_duplicates()
-        rows = scipy.sparse.csr_array(
-            (check_weights(rows.data, "A"), rows.indices, rows.indptr), shape=rows.shape
-        )
+        rows.data = check_weights(rows.data, "A")
         walk, out = self._plan.walk, np.empty((rows.shape[0], self._plan.d), np.float32)
         degrees = np.asarray(rows.sum(axis=1, dtype=np.float64)).ravel()
-        edges = step_edges(rows, degrees, self.input_matrix, walk.growth)
+        edges = step_edges(rows_of(rows), degrees, walk.n, self.input_matrix, walk.growth)
         squares = np.zeros((self._plan.q + 1, len(out)))
         powers: list[dict[int, np.ndarray]] = []
         for (a, b), kept in zip(self._inputs.bounds, self._inputs.powers, strict=True):
@@ -281,91 +288,3 @@ class FastRP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self._moments is not None:
             shift_and_scale(out, *self._moments)
         return out
-
-
-def make_plan(
-    A: scipy.sparse.csr_array,
-    d: int,
-    weights: Sequence[float] | None,
-    beta: float,
-    projection: str,
-    s: float | str,
-    input_matrix: str,
-    normalize: bool,
-    features: Any,
-    self_weight: float,
-    q: int,
-    n_threads: int | None,
-    random_state: RandomState,
-) -> Plan:
-    """Check the parameters of an embedding, and draw its seed."""
-    d, n = check_int("d", d, low=1), A.shape[0]
-    beta = check_float("beta", beta, low=-1, high=1)
-    check_choice("projection", projection, ("sparse", "gaussian"))
-    check_choice("input_matrix", input_matrix, MATRICES)
-    s = sparsity(s, n)
-    alpha = None
-    if weights is not None:
-        alpha = (check_float("self_weight", self_weight), *(check_float("weights", w) for w in weights))
-        if len(alpha) == 1 or not any(alpha):
-            raise bad_argument("weights", tuple(weights), "at least one that is not zero")
-        q = len(alpha) - 1
-        while q > 1 and alpha[q] == 0:
-            q -= 1
-    walk, seed = make_walk(A, beta, input_matrix), draw_seed(random_state)
-    alone = int((walk.degrees == 0).sum())
-    if alone:
-        warnings.warn(
-            f"{alone} of {n} nodes have no edges: their vectors are zero", UserWarning, stacklevel=3
-        )
-    own = d if features is None else -(-d // 2)
-    head = walk.head[:, None]
-
-    def random_columns(first: int, last: int) -> Any:
-        if projection == "gaussian":
-            return gaussian_columns(seed, n, own, first, last) * head.astype(np.float32)
-        R = sparse_columns(seed, n, own, s, first, last).tocsr()
-        R.data *= np.repeat(walk.head, np.diff(R.indptr))
-        return R.astype(np.float32)
-
-    properties = None if features is None else _project(features, n, d - own, seed, random_columns(0, own))
-
-    def start(first: int, last: int) -> Any:
-        if properties is None or last <= own:
-            return random_columns(first, last)
-        second = properties[:, max(first - own, 0) : last - own]
-        if first >= own:
-            return np.ascontiguousarray(second)
-        left = random_columns(first, own)
-        return np.hstack([left.toarray() if scipy.sparse.issparse(left) else left, second])
-
-    return Plan(walk, start, d, alpha, check_int("q", q, low=1), normalize, n_threads)
-
-
-def _project(features: Any, n: int, d: int, seed: int, beside: Any) -> np.ndarray:
-    """Features (n, f) times a very sparse matrix (f, d), with entries as large in the mean as those ``beside``."""
-    X = features if scipy.sparse.issparse(features) else check_array("features", np.asarray(features), ndim=2)
-    if X.ndim != 2 or X.shape[0] != n or not X.shape[1]:
-        raise ShapeError(f"features have shape {X.shape}: expected ({n}, f)")
-    P = sparse_columns(seed ^ 1, X.shape[1], max(d, 1), sparsity("sqrt", X.shape[1]), 0, d).tocsr()
-    mapped = X @ P
-    mapped = (mapped.toarray() if scipy.sparse.issparse(mapped) else mapped).astype(np.float64)
-    there = scipy.sparse.linalg.norm(beside) if scipy.sparse.issparse(beside) else np.linalg.norm(beside)
-    size = np.linalg.norm(mapped)
-    return (mapped * (there * np.sqrt(max(d, 1) / beside.shape[1]) / (size or 1))).astype(np.float32)
-
-
-def column_moments(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of each column and the reciprocal of its deviation, 0 where all values are one; float64."""
-    blocks = list(row_blocks(*X.shape))
-    mean = sum(X[rows].sum(axis=0, dtype=np.float64) for rows in blocks) / len(X)
-    variance = sum(np.square(X[rows] - mean).sum(axis=0) for rows in blocks) / len(X)
-    deviation = np.sqrt(variance)
-    varies = deviation > 1e-6 * np.abs(mean)
-    return mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0)
-
-
-def shift_and_scale(X: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> None:
-    """Subtract and multiply columns, in place."""
-    for rows in row_blocks(*X.shape):
-        X[rows] = (X[rows] - mean) * inverse

@@ -74,7 +74,7 @@ class Plan:
                 np.float32
             )
         if tail is None:
-            tail = np.ones(self.walk.edges.rows) if self.walk.tail is None else self.walk.tail
+            tail = np.ones(self.walk.n) if self.walk.tail is None else self.walk.tail
         with np.errstate(over="ignore"):
             factor = (alpha * np.float64(self.walk.growth) ** k * tail).astype(np.float32)
         if not np.isfinite(factor).all():
@@ -218,7 +218,7 @@ def _run(
     keep: set[int],
     tick: Callable[[], None],
 ) -> dict[int, Panel]:
-    edges, n = plan.walk.edges, plan.walk.edges.rows
+    n = plan.walk.n
     kept: dict[int, Panel] = {0: start} if 0 in keep else {}
     x, free = start, None
     if scipy.sparse.issparse(x) and x.nnz > _DENSE * x.shape[0] * x.shape[1]:
@@ -227,7 +227,9 @@ def _run(
         needed = k < plan.q or k in keep
         y = (np.empty((n, x.shape[1]), np.float32) if free is None else free) if needed else None
         multiply = propagate.sparse if scipy.sparse.issparse(x) else propagate.dense
-        multiply(edges, x, replace(after(k), y=y), plan.threads)
+        whole = replace(after(k), y=y)
+        for rows, edges in plan.walk.blocks:
+            multiply(edges, x, whole.of(rows), plan.threads)
         free = x if isinstance(x, np.ndarray) and k > 1 and k - 1 not in keep else None
         if k in keep:
             kept[k] = y
