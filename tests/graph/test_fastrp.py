@@ -191,6 +191,11 @@ def test_features_start_half_of_the_columns():
         np.testing.assert_allclose(ours[:, : -(-d // 2)], left, rtol=1e-5, atol=1e-6)
         sparse = fastrp_embedding(A, d, features=scipy.sparse.csr_array(X), normalize=False, random_state=0)
         np.testing.assert_allclose(sparse, ours, rtol=1e-4, atol=1e-5)
+    model = FastRP(40, weights=(1, 0, 2), random_state=0).fit(A, features=X)
+    np.testing.assert_array_equal(
+        model.embedding_, fastrp_embedding(A, 40, weights=(1, 0, 2), features=X, random_state=0)
+    )
+    np.testing.assert_allclose(model.transform(A), model.embedding_, atol=1e-5)
     with pytest.raises(ShapeError, match=r"features have shape \(9, 60\)"):
         fastrp_embedding(A, 8, features=X.T)
 

@@ -13,6 +13,7 @@ from gossamer.cli import (
     compress,
     demo,
     doctor,
+    embed,
     evaluate,
     explain,
     export,
@@ -88,6 +89,7 @@ for module in (
     doctor,
     spgemm,
     learn_dictionary,
+    embed,
 ):
     app.command(name=module.NAME)(module.run)
 

@@ -162,19 +162,17 @@ def store_graph(
         buckets, ready = Path(room) / "buckets", Path(room) / "graph"
         buckets.mkdir()
         ready.mkdir()
-        largest, weighed = _scatter(chunks, buckets, directed, weighted, n_nodes)
+        largest, weighed = _scatter(chunks, buckets, directed, n_nodes)
         n = n or largest + 1
-        _sort(buckets, ready, n, directed, weighed, str(source) if path else "source")
+        _sort(buckets, ready, n, directed, weighed, weighted, str(source) if path else "source")
         if target.exists():
             target.rmdir()
         shutil.move(ready, target)
     return StoredGraph(target)
 
 
-def _scatter(
-    chunks: Iterable[Any], buckets: Path, directed: bool, weighted: bool, n_nodes: int | None
-) -> tuple[int, bool]:
-    """Write edges to the file of their row, both ways if undirected; the largest number, and whether weights count."""
+def _scatter(chunks: Iterable[Any], buckets: Path, directed: bool, n_nodes: int | None) -> tuple[int, bool]:
+    """Write edges to the file of their row, both ways if undirected; the largest number, and whether all have weights."""
     largest, weighed = -1, None
     for chunk in chunks:
         edges, weights = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else (chunk, None)
@@ -191,11 +189,11 @@ def _scatter(
         if weighed is not None and weighed != (weights is not None):
             raise ArgumentError("source gives weights for some pieces only: expected all or none")
         weighed = weights is not None
-        entries = np.empty((2 - directed) * edges.shape[1], [*_ENTRY, *_weight(weighed and weighted)])
+        entries = np.empty((2 - directed) * edges.shape[1], [*_ENTRY, *_weight(weighed)])
         for back in range(2 - directed):
             part = entries[back * edges.shape[1] : (back + 1) * edges.shape[1]]
             part["row"], part["column"], part["back"] = edges[back], edges[1 - back], back
-            if weighed and weighted:
+            if weighed:
                 checked = check_weights(np.asarray(weights), "source")
                 if checked.shape != (edges.shape[1],):
                     raise ShapeError(
@@ -211,14 +209,16 @@ def _scatter(
         largest = max(largest, int(edges.max(initial=-1)))
     if largest < 0:
         raise ArgumentError("source has no edges: expected at least one")
-    return largest, bool(weighed and weighted)
+    return largest, bool(weighed)
 
 
 def _weight(weighed: bool) -> list[tuple[str, Any]]:
     return [("weight", np.float64)] if weighed else []
 
 
-def _sort(buckets: Path, ready: Path, n: int, directed: bool, weighed: bool, name: str) -> None:
+def _sort(
+    buckets: Path, ready: Path, n: int, directed: bool, weighed: bool, weighted: bool, name: str
+) -> None:
     """Turn the files of rows into one adjacency."""
     counts, seen = np.zeros(n, np.int64), np.zeros(n, bool)
     plain = True
@@ -229,12 +229,12 @@ def _sort(buckets: Path, ready: Path, n: int, directed: bool, weighed: bool, nam
                 continue
             entries = np.fromfile(file, [*_ENTRY, *_weight(weighed)])
             file.unlink()
-            A = _rows(entries, start, min(_BUCKET, n - start), n, directed, weighed, name)
+            A = _rows(entries, start, min(_BUCKET, n - start), n, directed, weighed, weighted, name)
             counts[start : start + A.shape[0]] = np.diff(A.indptr)
             seen[start : start + A.shape[0]] |= np.diff(A.indptr) > 0
             seen[A.indices] = True
             A.indices.astype(np.int32).tofile(columns)
-            if weighed:
+            if weighed and weighted:
                 plain = plain and bool((A.data == 1).all())
                 A.data.astype(np.float64).tofile(values)
     if n > 1000 and n > SPREAD * int(seen.sum()):
@@ -249,7 +249,14 @@ def _sort(buckets: Path, ready: Path, n: int, directed: bool, weighed: bool, nam
 
 
 def _rows(
-    entries: np.ndarray, start: int, rows: int, n: int, directed: bool, weighed: bool, name: str
+    entries: np.ndarray,
+    start: int,
+    rows: int,
+    n: int,
+    directed: bool,
+    weighed: bool,
+    weighted: bool,
+    name: str,
 ) -> scipy.sparse.csr_array:
     """Rows of the adjacency from the entries of a bucket: repeated edges summed, both directions of an edge joined."""
 
@@ -257,7 +264,7 @@ def _rows(
         data = some["weight"] if weighed else np.ones(len(some))
         A = scipy.sparse.coo_array((data, (some["row"] - start, some["column"])), shape=(rows, n)).tocsr()
         A.eliminate_zeros()
-        if not weighed:
+        if not (weighed and weighted):
             A.data[:] = 1
         return A
 
