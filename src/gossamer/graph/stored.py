@@ -172,7 +172,7 @@ def store_graph(
 
 
 def _scatter(chunks: Iterable[Any], buckets: Path, directed: bool, n_nodes: int | None) -> tuple[int, bool]:
-    """Write edges to the file of their row, both ways if undirected; the largest number, and whether all have weights."""
+    """Write edges to files of their rows, both ways if undirected; the highest node, and whether weights are there."""
     largest, weighed = -1, None
     for chunk in chunks:
         edges, weights = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else (chunk, None)

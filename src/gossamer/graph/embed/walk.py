@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -16,7 +16,7 @@ from gossamer.graph.stored import Rows, StoredGraph
 
 MATRICES = ("transition", "adjacency", "sym")
 
-Graph = scipy.sparse.csr_array | StoredGraph
+Graph: TypeAlias = scipy.sparse.csr_array | StoredGraph
 
 
 @dataclass(frozen=True)
