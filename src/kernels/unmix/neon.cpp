@@ -1,0 +1,3 @@
+#include "unmix.inl"
+
+const gossamer::unmix::Table gossamer::unmix::neon_table = gossamer::unmix::kernels;
