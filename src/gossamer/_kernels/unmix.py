@@ -39,6 +39,7 @@ def sweep(
     floor: float,
     scale: float = 1.0,
     live: np.ndarray | None = None,
+    measure: bool = True,
     threads: int | None = None,
 ) -> Sums:
     """``steps`` multiplicative steps of the shares A in place, then sums with the shares and spectra as they are.
@@ -64,6 +65,8 @@ def sweep(
         What the values of x are multiplied by.
     live : ndarray of bool, shape (N,), optional
         Pixels that count.
+    measure : bool
+        False leaves the sums at zero.
     threads : int, optional
 
     Returns
@@ -95,7 +98,7 @@ def sweep(
     if x.size and K:
         getattr(_native.unmix, f"sweep_{real.name}")(
             x, live, scale, ready(weighted.T, real), ready(M.T, real), ready(weighted @ M.T + delta**2, real),
-            ready(h, real), lam, xi, delta**2, floor, steps, A, *sums, get_threads(threads),
+            ready(h, real), lam, xi, delta**2, floor, steps, measure, A, *sums, get_threads(threads),
         )  # fmt: skip
     return sums
 

@@ -27,6 +27,7 @@ struct Terms {
     const Real* h;              // (N)
     Real lam, xi, square, floor; // square: of the weight of the sum-to-one term
     int steps;                  // of the shares; 0 only sums
+    bool measure;               // false: no sums
 };
 
 struct Sums { // overwritten

@@ -218,7 +218,7 @@ void sweep(const Pixels<Real>& p, const Spectra<Real>& s, const Terms<Real>& t, 
                     if (b.mask[i] != 0)
                         for (std::int64_t k = 0; k < K; ++k) A[(from + i) * K + k] = b.a[k * tile + i];
             }
-            measure(s, t, L, b);
+            if (t.measure) measure(s, t, L, b);
             if ((from + tile) % panel == 0 || from + tile >= end) flush(b.back, size, out);
         }
     });

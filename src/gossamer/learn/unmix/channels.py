@@ -51,11 +51,16 @@ def trusted_channels(X: Any, *, factor: float = 3.0) -> Trust:
     """
     X = check_array("X", X, ndim=2)
     factor = check_float("factor", factor, low=0, closed="neither")
-    N, L = X.shape
-    if L < 2:
+    if X.shape[1] < 2:
         raise ShapeError(f"X has shape {X.shape}: expected at least two channels")
-    mean = X.mean(axis=0, dtype=np.float64)
-    second = _second_moments(X) / N - np.outer(mean, mean)
+    return trust_of(X.sum(axis=0, dtype=np.float64), _second_moments(X), len(X), factor)
+
+
+def trust_of(sums: np.ndarray, second: np.ndarray, N: int, factor: float = 3.0) -> Trust:
+    """:func:`trusted_channels` of N pixels with these sums (L,) and products ``X^T X`` (L, L)."""
+    L = len(sums)
+    mean = sums / N
+    second = second / N - np.outer(mean, mean)
     noise = np.zeros(L)
     for channel in range(L):
         near = [c for c in range(max(channel - 2, 0), min(channel + 3, L)) if c != channel]
@@ -89,9 +94,14 @@ def sparsity_estimate(X: Any) -> float:
     factorization", IEEE TGRS 2011.
     """
     X = check_array("X", X, ndim=2)
-    N, L = X.shape
-    sums = X.sum(axis=0, dtype=np.float64)
-    norms = np.sqrt(np.einsum("nl,nl->l", X, X, dtype=np.float64))
+    return sparsity_of(
+        X.sum(axis=0, dtype=np.float64), np.einsum("nl,nl->l", X, X, dtype=np.float64), len(X)
+    )
+
+
+def sparsity_of(sums: np.ndarray, squares: np.ndarray, N: int) -> float:
+    """:func:`sparsity_estimate` of N pixels with these sums and sums of squares (L,)."""
+    norms, L = np.sqrt(squares), len(sums)
     ratio = np.divide(sums, norms, out=np.full(L, np.sqrt(N)), where=norms > 0)
     return float(((np.sqrt(N) - ratio) / np.sqrt(max(N - 1, 1))).sum() / np.sqrt(L))
 

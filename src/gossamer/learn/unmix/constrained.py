@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
 from gossamer._core.checks import check_array, check_float
 from gossamer._core.errors import ShapeError
-
-BACKUP = 3  # full exchanges that may fail to improve before single ones
+from gossamer._kernels import unmix
 
 
 def fcls(X: Any, M: Any, *, sum_to_one: float = 15.0, weights: Any = None) -> np.ndarray:
     r"""Fully constrained least squares: ``min |x - M^T a|^2 + delta^2 (1 - sum a)^2`` over ``a >= 0``, for each pixel.
 
-    Solved exactly by block principal pivoting: all pixels with the same set of positive abundances share one
-    factorisation.
+    Solved exactly, by active sets on the normal equations.
 
     Parameters
     ----------
@@ -42,12 +39,12 @@ def fcls(X: Any, M: Any, *, sum_to_one: float = 15.0, weights: Any = None) -> np
 
     Notes
     -----
-    O(N L K) for the products and O(N K^2 + sets K^3) an exchange. Equivalent to ``scipy.optimize.nnls`` with a row of
-    delta appended, pixel by pixel.
+    O(N L K) for the products and O(K^3) an exchange and pixel, of which there are about as many as positive
+    abundances. Equivalent to ``scipy.optimize.nnls`` with a row of delta appended, pixel by pixel.
 
     References
     ----------
-    Heinz, Chang, IEEE TGRS 2001; Kim, Park, "Fast nonnegative matrix factorization", SIAM J. Sci. Comput. 2011.
+    Heinz, Chang, IEEE TGRS 2001; Lawson, Hanson, "Solving Least Squares Problems", 1974, chapter 23.
     """
     X, M = check_array("X", X, ndim=2), check_array("M", M, ndim=2)
     if X.shape[1] != M.shape[1]:
@@ -76,46 +73,4 @@ def nonnegative_least_squares(gram: np.ndarray, sides: np.ndarray) -> np.ndarray
     sides : ndarray, shape (N, K)
         Right sides.
     """
-    K = len(gram)
-    G = gram + 1e-14 * np.trace(gram) * np.eye(K)
-    passive = sides > 0
-    a = _solve(G, sides, passive)
-    tolerance = 1e-11 * np.abs(sides).max(axis=1, initial=0.0)[:, None] + 1e-300
-    best = np.full(len(sides), K + 1)
-    left = np.full(len(sides), BACKUP)
-    active = np.arange(len(sides))
-    for _ in range(100 * K):
-        slope = a[active] @ G - sides[active]
-        wrong = np.where(passive[active], a[active] < -1e-13, slope < -tolerance[active])
-        count = wrong.sum(axis=1)
-        keep = count > 0
-        active, wrong, count = active[keep], wrong[keep], count[keep]
-        if not len(active):
-            break
-        better = count < best[active]
-        best[active[better]], left[active[better]] = count[better], BACKUP
-        full = better | (left[active] > 0)
-        left[active[~better]] -= 1
-        last = K - 1 - np.argmax(wrong[:, ::-1], axis=1)
-        single = np.zeros_like(wrong)
-        single[np.arange(len(active)), last] = True
-        passive[active] ^= np.where(full[:, None], wrong, single)
-        a[active] = _solve(G, sides[active], passive[active])
-    return np.maximum(a, 0)
-
-
-def _solve(G: np.ndarray, sides: np.ndarray, passive: np.ndarray) -> np.ndarray:
-    """Unconstrained minima over the passive entries, zero elsewhere."""
-    out = np.zeros_like(sides)
-    if not len(sides):
-        return out
-    codes, members = np.unique(np.packbits(passive, axis=1), axis=0, return_inverse=True)
-    order = np.argsort(members.ravel(), kind="stable")
-    bounds = np.searchsorted(members.ravel()[order], np.arange(len(codes) + 1))
-    for start, end in itertools.pairwise(bounds.tolist()):
-        rows = order[start:end]
-        chosen = np.flatnonzero(passive[rows[0]])
-        if len(chosen):
-            solution = np.linalg.solve(G[np.ix_(chosen, chosen)], sides[np.ix_(rows, chosen)].T)
-            out[np.ix_(rows, chosen)] = solution.T
-    return out
+    return unmix.nonnegative(gram, sides)

@@ -55,9 +55,11 @@ def largest_share(A: np.ndarray) -> np.ndarray:
 MEASURES = {"hoyer": hoyer_sparseness, "gini": gini_index, "max": largest_share}
 
 
-def guidance_map(
-    A: np.ndarray, measure: str, h_max: float, shape: tuple[int, int] | None = None
-) -> np.ndarray:
-    """Sparseness of each pixel, cut to [0, h_max]; its 3 x 3 median over an image of ``shape``."""
-    h = np.clip(MEASURES[check_choice("guidance", measure, MEASURES)](A), 0, h_max)
-    return h if shape is None else median_filter(h.reshape(shape), size=3, mode="nearest").ravel()
+def guidance_map(A: np.ndarray, measure: str, h_max: float) -> np.ndarray:
+    """Sparseness of each pixel, cut to [0, h_max]: (N,)."""
+    return np.clip(MEASURES[check_choice("guidance", measure, MEASURES)](A), 0, h_max)
+
+
+def smoothed(h: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The 3 x 3 median of a map over an image of ``shape``: (N,)."""
+    return median_filter(h.reshape(shape), size=3, mode="nearest").ravel()
