@@ -154,14 +154,18 @@ def clean(full: bool) -> Iterator[Claim]:
 
 def speed(full: bool) -> Iterator[Claim]:
     """An iteration at 100,000 pixels of 206 channels against the formulas as they are written."""
-    from gossamer.learn.unmix.factors import Factors, Penalty, Pixels
+    from gossamer.learn.unmix.blocks import Blocks
+    from gossamer.learn.unmix.factors import Factors, Penalty
 
     rng = np.random.default_rng(0)
     N = 100_000 if full else 20_000
     M, A = rng.random((6, 206)), rng.dirichlet(np.ones(6), N)
     X = A @ M + 0.01 * rng.random((N, 206))
     h = np.full(N, 0.5)
-    factors = Factors(Pixels(X, 1.0, float), M, A, h, Penalty(0.1, 1e-3, 15.0, 0.3))
+    blocks = Blocks.of(X, X.dtype)
+    blocks.scatter("set_shares", A)
+    blocks.scatter("set_map", h)
+    factors = Factors(blocks, M, np.ones(206, bool), Penalty(0.1, 1e-3, 15.0, 0.3))
 
     def written() -> None:
         m, a = M, A.T

@@ -9,6 +9,7 @@ from sklearn.decomposition import NMF
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gossamer._core.errors import ArgumentError, ShapeError
+from gossamer._kernels import unmix
 from gossamer.learn import (
     RRLbS,
     abundance_rmse,
@@ -21,8 +22,9 @@ from gossamer.learn import (
     trusted_channels,
     vca,
 )
-from gossamer.learn.unmix.factors import FLOOR, Factors, Penalty, Pixels, update_abundances, update_endmembers
-from gossamer.learn.unmix.guidance import gini_index, guidance_map, largest_share
+from gossamer.learn.unmix.blocks import FLOOR, Blocks
+from gossamer.learn.unmix.factors import Factors, Penalty, update_endmembers
+from gossamer.learn.unmix.guidance import gini_index, guidance_map, largest_share, smoothed
 
 warnings.filterwarnings("ignore", message="objective still fell")
 WAVES = np.linspace(0.4, 2.5, 50)
@@ -56,6 +58,13 @@ def random_problem(seed=0, N=30, L=12, K=3):
     return X / X.max(), M, A / A.sum(axis=1, keepdims=True), rng.random(N) * 0.9
 
 
+def factors_of(X, M, A, h, penalty):
+    blocks = Blocks.of(X, X.dtype)
+    blocks.scatter("set_shares", A)
+    blocks.scatter("set_map", h)
+    return Factors(blocks, M, np.ones(X.shape[1], bool), penalty)
+
+
 def test_steps_are_the_formulas_and_weights_cancel_for_endmembers():
     X, M, A, h = random_problem()
     u = np.random.default_rng(1).random(12)
@@ -69,14 +78,14 @@ def test_steps_are_the_formulas_and_weights_cancel_for_endmembers():
     below = M @ U @ M.T @ columns + delta**2 * one @ columns + lam * (1 - h) * (columns + xi) ** (-h)
     expected = np.maximum(columns * above / below, FLOOR)
     found = A.copy()
-    update_abundances(found, X @ U @ M.T, M @ U @ M.T, h, Penalty(lam, xi, delta, None), 1)
+    unmix.sweep(X, found, h, M, u, steps=1, lam=lam, xi=xi, delta=delta, floor=FLOOR)
     np.testing.assert_allclose(found.T, expected, rtol=1e-12)
 
 
 def test_the_objective_is_its_definition():
     X, M, A, h = random_problem()
     for eps in (0.05, None):
-        factors = Factors(Pixels(X, 1.0, float), M, A, h, Penalty(0.3, 1e-3, 2.0, eps))
+        factors = factors_of(X, M, A, h, Penalty(0.3, 1e-3, 2.0, eps))
         norms = ((X - A @ M) ** 2).sum(axis=0)
         first = 0.5 * norms.sum() if eps is None else factors.c * np.sqrt(norms + eps**2).sum()
         rest = 0.3 * ((A + 1e-3) ** (1 - h[:, None])).sum() + 2 * ((1 - A.sum(axis=1)) ** 2).sum()
@@ -93,7 +102,7 @@ def test_the_objective_is_its_definition():
 def test_no_iteration_raises_the_objective(seed, eps, lam, h):
     X, M, A, learned = random_problem(seed)
     guide = learned if h is None else np.full(30, h)
-    factors = Factors(Pixels(X, 1.0, float), M, A, guide, Penalty(lam, 1e-3, 15.0, eps))
+    factors = factors_of(X, M, A, guide, Penalty(lam, 1e-3, 15.0, eps))
     values = [factors.objective()]
     for _ in range(500):
         factors.step(3)
@@ -104,14 +113,14 @@ def test_no_iteration_raises_the_objective(seed, eps, lam, h):
 
 def test_squared_residuals_alone_are_nmf():
     X, M, A, _ = random_problem(N=40, L=15)
-    factors = Factors(Pixels(X, 1.0, float), M, A, np.zeros(40), Penalty(0.0, 1e-3, 0.0, None))
+    factors = factors_of(X, M, A, np.zeros(40), Penalty(0.0, 1e-3, 0.0, None))
     for _ in range(2000):
         factors.step(1)
     nmf = NMF(3, solver="mu", init="custom", max_iter=2000, tol=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         W = nmf.fit_transform(X, W=A.copy(), H=M.copy())
-    ours = ((X - factors.A @ factors.M) ** 2).sum()
+    ours = ((X - factors.blocks.blocks[0].A @ factors.M) ** 2).sum()
     assert ours == pytest.approx(((X - W @ nmf.components_) ** 2).sum(), rel=1e-3)
 
 
@@ -194,7 +203,7 @@ def test_order_scale_and_blocks_do_not_matter(monkeypatch):
     scaled = fitted(7 * s.X, init=(7 * start[0], start[1]), lam=0.1)
     np.testing.assert_allclose(scaled.abundances_, reference.abundances_, atol=1e-7)
     np.testing.assert_allclose(scaled.endmembers_, 7 * reference.endmembers_, rtol=1e-6)
-    monkeypatch.setattr("gossamer.learn.unmix.factors.BLOCK", 37)
+    monkeypatch.setattr("gossamer.learn.unmix.blocks.BLOCK", 37)
     np.testing.assert_allclose(fitted(s.X, init=start, lam=0.1).abundances_, reference.abundances_, atol=1e-8)
     single = fitted(s.X.astype("float32"), init=start, lam=0.1)
     assert single.abundances_.dtype == np.float32
@@ -238,7 +247,7 @@ def test_measures_of_sparseness_and_distances():
     image = np.zeros((3, 3, 2)) + 0.5
     image[1, 1] = [1, 0]
     assert guidance_map(image.reshape(9, 2), "hoyer", 0.9)[4] == pytest.approx(0.9)
-    assert guidance_map(image.reshape(9, 2), "hoyer", 0.9, (3, 3))[4] == pytest.approx(0)
+    assert smoothed(guidance_map(image.reshape(9, 2), "hoyer", 0.9), (3, 3))[4] == pytest.approx(0)
     order = [2, 0, 3, 1]
     np.testing.assert_allclose(sad(SPECTRA, 3 * SPECTRA[order]), 0, atol=1e-7)
     np.testing.assert_array_equal(match_endmembers(SPECTRA, SPECTRA[order]), np.argsort(order))

@@ -81,7 +81,8 @@ def sweep(
         raise ArgumentError("A is not contiguous and writeable: expected an array to write into")
     if M.shape != (K, L) or weights.shape != (L,) or h.shape != (N,):
         raise ShapeError(
-            f"M, weights and h have shapes {M.shape}, {weights.shape} and {h.shape}: expected ({K}, {L}), ({L},), ({N},)"
+            f"M, weights and h have shapes {M.shape}, {weights.shape} and {h.shape}: "
+            f"expected ({K}, {L}), ({L},) and ({N},)"
         )
     if live is not None:
         expect_array("live", live, np.bool_, (N,))
@@ -110,12 +111,16 @@ def nonnegative(gram: np.ndarray, sides: np.ndarray, threads: int | None = None)
     """
     K = len(gram)
     if gram.shape != (K, K) or sides.ndim != 2 or sides.shape[1] != K:
-        raise ShapeError(f"gram and sides have shapes {gram.shape} and {sides.shape}: expected (K, K) and (N, K)")
+        raise ShapeError(
+            f"gram and sides have shapes {gram.shape} and {sides.shape}: expected (K, K) and (N, K)"
+        )
     if not (np.isfinite(gram).all() and np.isfinite(sides).all()):
         raise ArgumentError("gram or sides have NaN or infinite entries")
     out = np.empty(sides.shape)
     if out.size:
-        failed = _native.unmix.nonnegative(ready(gram, np.float64), ready(sides, np.float64), out, get_threads(threads))
+        failed = _native.unmix.nonnegative(
+            ready(gram, np.float64), ready(sides, np.float64), out, get_threads(threads)
+        )
         if failed:
             raise ArgumentError(f"gram is too close to singular: {failed} of {len(sides)} rows found no end")
     return out

@@ -108,7 +108,7 @@ void improve(const Spectra<Real>& s, const Terms<Real>& t, const Bench<Real>& b)
     const auto tiny = V::splat(sizeof(Real) == 4 ? static_cast<Real>(1.17549435e-38) : static_cast<Real>(2.2250738585072014e-308));
     const auto floor = V::splat(t.floor), xi = V::splat(t.xi);
     for (std::int64_t i = 0; i < tile; i += V::width) {
-        const auto h = V::load(b.h + i), rate = V::splat(t.lam) * (V::splat(Real{1}) - h), mask = V::load(b.mask + i);
+        const auto h = V::load(b.h + i), rate = V::splat(t.lam) * (V::splat(Real{1}) - h), there = V::load(b.mask + i);
         for (int step = 0; step < t.steps; ++step) {
             for (std::int64_t k = 0; k < K; ++k) {
                 const auto here = V::load(b.a + k * tile + i);
@@ -116,7 +116,8 @@ void improve(const Spectra<Real>& s, const Terms<Real>& t, const Bench<Real>& b)
                 for (std::int64_t j = 0; j < K; ++j) below += V::splat(s.gram[k * K + j]) * V::load(b.a + j * tile + i);
                 if (t.lam != 0) below += rate * power<Real>(here + xi, -h);
                 const auto next = here * (V::load(b.above + k * tile + i) / below);
-                V::store(b.fresh + k * V::width, (next < floor ? floor : next) * mask);
+                const auto kept = next < floor ? floor : next;
+                V::store(b.fresh + k * V::width, there > typename V::type{} ? kept : typename V::type{}); // a lane of no pixel has inf * 0
             }
             for (std::int64_t k = 0; k < K; ++k) V::store(b.a + k * tile + i, V::load(b.fresh + k * V::width));
         }
@@ -198,7 +199,7 @@ template <class Real>
 void sweep(const Pixels<Real>& p, const Spectra<Real>& s, const Terms<Real>& t, Real* A, const Sums& sums, int threads) {
     const std::int64_t L = p.L, K = s.K, chunk = chunk_of(p.N), chunks = ceil_div(p.N, chunk);
     const std::int64_t size = L * K + L + K * K + 2;
-    threads = worthwhile_threads(6 * p.N * L * K, threads);
+    threads = worthwhile_threads(p.N * L * K / 4, threads); // six operations in vectors of eight or more, and change
     const Scratch partial(8 * size * most<std::int64_t>(chunks, 1), 1);
     const Scratch memory(static_cast<std::int64_t>(sizeof(Real)) * Bench<Real>::size(L, K), threads);
     auto* parts = reinterpret_cast<double*>(partial.part(0));

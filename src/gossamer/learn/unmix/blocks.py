@@ -99,7 +99,9 @@ class Block:
             self.low[~self.live] = 0
         return search.reach(self.low[self._where()])
 
-    def farthest(self, search: CornerSearch, reach: float, direction: np.ndarray) -> tuple[float, int, np.ndarray]:
+    def farthest(
+        self, search: CornerSearch, reach: float, direction: np.ndarray
+    ) -> tuple[float, int, np.ndarray]:
         """How far out in a direction, which pixel, and its point."""
         points = search.points(self.low, reach)
         sizes = np.abs(points @ direction)
@@ -146,14 +148,18 @@ class Block:
         """Make all shares positive, so that products can change them."""
         np.maximum(self.A, self.dtype.type(FLOOR), out=self.A)
 
-    def sweep(self, M: np.ndarray, weights: np.ndarray, steps: int, lam: float, xi: float, delta: float) -> unmix.Sums:
+    def sweep(
+        self, M: np.ndarray, weights: np.ndarray, steps: int, lam: float, xi: float, delta: float
+    ) -> unmix.Sums:
         """Steps of the shares, then the sums of the block."""
         return unmix.sweep(
             self.rows(), self.A, self.h, M, weights, steps=steps, lam=lam, xi=xi, delta=delta, floor=FLOOR,
             scale=self.scale, live=self.live,
         )  # fmt: skip
 
-    def improve(self, M: np.ndarray, weights: np.ndarray, steps: int, lam: float, xi: float, delta: float) -> None:
+    def improve(
+        self, M: np.ndarray, weights: np.ndarray, steps: int, lam: float, xi: float, delta: float
+    ) -> None:
         """Steps of the shares alone."""
         unmix.sweep(
             self.rows(), self.A, self.h, M, weights, steps=steps, lam=lam, xi=xi, delta=delta, floor=FLOOR,

@@ -94,9 +94,7 @@ def sparsity_estimate(X: Any) -> float:
     factorization", IEEE TGRS 2011.
     """
     X = check_array("X", X, ndim=2)
-    return sparsity_of(
-        X.sum(axis=0, dtype=np.float64), np.einsum("nl,nl->l", X, X, dtype=np.float64), len(X)
-    )
+    return sparsity_of(X.sum(axis=0, dtype=np.float64), np.einsum("nl,nl->l", X, X, dtype=np.float64), len(X))
 
 
 def sparsity_of(sums: np.ndarray, squares: np.ndarray, N: int) -> float:

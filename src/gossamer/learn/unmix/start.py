@@ -10,7 +10,9 @@ from gossamer.learn.unmix.blocks import Survey
 from gossamer.learn.unmix.vertex import CornerSearch
 
 
-def trusted_corners(blocks: Any, survey: Survey, trusted: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
+def trusted_corners(
+    blocks: Any, survey: Survey, trusted: np.ndarray, K: int, rng: np.random.Generator
+) -> np.ndarray:
     """Endmembers (K, L) by VCA of the trusted channels, zero on the others."""
     search = CornerSearch(
         survey.sums[trusted] / survey.live, survey.second[np.ix_(trusted, trusted)] / survey.live, K, trusted
@@ -29,11 +31,16 @@ def trusted_corners(blocks: Any, survey: Survey, trusted: np.ndarray, K: int, rn
     return M
 
 
-def random_spectra(blocks: Any, survey: Survey, trusted: np.ndarray, K: int, rng: np.random.Generator) -> np.ndarray:
+def random_spectra(
+    blocks: Any, survey: Survey, trusted: np.ndarray, K: int, rng: np.random.Generator
+) -> np.ndarray:
     """Spectra (K, L) of random pixels."""
     ends = np.cumsum(blocks.call("lit"))
     places = rng.choice(survey.live, K, replace=False)
     found = np.searchsorted(ends, places, side="right")
     return np.stack(
-        [blocks.one(int(b), "spectrum", int(n - (ends[b - 1] if b else 0))) for b, n in zip(found, places, strict=True)]
+        [
+            blocks.one(int(b), "spectrum", int(n - (ends[b - 1] if b else 0)))
+            for b, n in zip(found, places, strict=True)
+        ]
     )

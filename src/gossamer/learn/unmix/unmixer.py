@@ -286,7 +286,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Pixels (N, L) or a cube, of a type that blocks can read, and the shape of the image."""
         check_choice("dtype", self.dtype, (None, "float32", "float64"))
         mapped = isinstance(X, np.memmap)
-        if np.ndim(X) == 3:
+        if getattr(X, "ndim", 0) == 3:
             X = np.asarray(X)
             if X.dtype.kind not in "fiu":
                 raise ArgumentError(f"X is {X.dtype}: expected real numbers")

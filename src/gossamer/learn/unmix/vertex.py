@@ -77,7 +77,9 @@ class CornerSearch:
         Where these channels are in the pixels, which may have more.
     """
 
-    def __init__(self, mean: np.ndarray, second: np.ndarray, k: int, channels: np.ndarray | None = None) -> None:
+    def __init__(
+        self, mean: np.ndarray, second: np.ndarray, k: int, channels: np.ndarray | None = None
+    ) -> None:
         self.mean, self.k = mean, k
         centred = np.linalg.eigh(second - np.outer(mean, mean))[1][:, ::-1]
         self.weak = _snr(second, mean, centred[:, :k], k) < 15 + 10 * np.log10(k)
