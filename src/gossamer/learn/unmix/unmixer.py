@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ class Model:
         return Penalty(lam, self.xi, self.delta, self.eps * np.sqrt(N) if self.robust else None)
 
 
-class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """Base of estimators that factor pixels into endmembers and abundances."""
 
     n_endmembers: int
@@ -99,8 +100,9 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     dtype: str | None
     random_state: Any
 
+    @abstractmethod
     def _model(self) -> Model:
-        raise NotImplementedError
+        """What to minimise."""
 
     def fit(self, X: Any, y: Any = None, *, shape: tuple[int, int] | None = None) -> Any:
         """Learn endmembers and abundances.
