@@ -18,6 +18,7 @@ ROOMS = (
     "gossamer.graph",
     "gossamer.retrieve",
     "gossamer.sparsify",
+    "gossamer.sparsify.graph_lottery",
     "gossamer.science",
     "gossamer.compress",
     "gossamer.engine",

@@ -6,8 +6,11 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
         "gradients": ["collect_gradients"],
+        "graph_lottery.teddy": ["TeddyTrainer"],
+        "graph_lottery.ticket": ["TicketResult"],
         "masks": ["hold_masks", "masks_of", "model_sparsity", "prunable_parameters"],
         "patterns.groups": ["pattern_groups"],
+        "pruners.l0_projection": ["L0Projection"],
         "pruners.mfac": ["MFACPruner"],
         "recipes.gradual": ["GradualRecipe"],
         "recipes.reverse": ["ReverseSparsification"],

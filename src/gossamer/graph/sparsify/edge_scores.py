@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse
 
 from gossamer._core.arrays import is_torch, like, to_numpy
-from gossamer._kernels import csr
 from gossamer.graph.inputs import as_adjacency
+from gossamer.nn.graph.edge_importance import node_factors
 
 Entries = tuple[np.ndarray, np.ndarray]
 
@@ -76,22 +76,6 @@ def teddy_edge_scores(
     return like(scores, A) if is_torch(A) else scores
 
 
-def node_factors(
-    adjacency: scipy.sparse.csr_array, *, add_self_loops: bool = False, directed: bool = False
-) -> Entries:
-    """Factors of sources and of targets, (n,) each, of a canonical adjacency without self-loops."""
-    if add_self_loops:
-        adjacency = (adjacency + scipy.sparse.eye_array(adjacency.shape[0], format="csr")).tocsr()
-    out = _factor(adjacency, _sums(adjacency) if not directed else _sums(adjacency.T.tocsr()))
-    return out, _factor(adjacency.T.tocsr(), _sums(adjacency)) if directed else out
-
-
-def degree_factors(adjacency: scipy.sparse.csr_array, directed: bool) -> Entries:
-    """The same from the ends' own degrees alone: ``1 / sqrt(d)`` each."""
-    out = _inverse_root(_sums(adjacency))
-    return out, _inverse_root(_sums(adjacency.T.tocsr())) if directed else out
-
-
 def entries_of(graph: Any, adjacency: scipy.sparse.csr_array) -> Entries:
     """Sources and targets in the order in which the caller holds the edges."""
     if scipy.sparse.issparse(graph):
@@ -113,27 +97,10 @@ def is_edge_array(graph: Any) -> bool:
     return dense or (isinstance(graph, (np.ndarray, list)) and np.ndim(graph) == 2)
 
 
-def _factor(adjacency: scipy.sparse.csr_array, degrees_of_neighbours: np.ndarray) -> np.ndarray:
-    data = adjacency.data.astype(np.float64, copy=False)
-    heard = csr.matmat(
-        adjacency.indptr, adjacency.indices, data, _inverse_root(degrees_of_neighbours)[:, None]
-    )[:, 0]
-    own = _sums(adjacency)
-    return np.divide(heard, own**2, out=np.zeros_like(heard), where=own > 0)
-
-
-def _sums(adjacency: scipy.sparse.csr_array) -> np.ndarray:
-    return np.asarray(adjacency.sum(axis=1), np.float64)
-
-
-def _inverse_root(degrees: np.ndarray) -> np.ndarray:
-    return np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
-
-
 def _gather(out: np.ndarray, into: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     scores = out[rows]
     scores *= into[columns]
     return scores
 
 
-__all__ = ["degree_factors", "entries_of", "is_edge_array", "node_factors", "teddy_edge_scores"]
+__all__ = ["entries_of", "is_edge_array", "teddy_edge_scores"]

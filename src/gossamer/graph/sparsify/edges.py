@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,16 +9,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from gossamer._core.arrays import is_torch, to_numpy
-from gossamer._core.checks import check_array, check_choice, check_float
-from gossamer._core.errors import ShapeError
-from gossamer._core.random import RandomState, check_random_state
+from gossamer._core.arrays import is_torch
+from gossamer._core.checks import check_float
+from gossamer._core.random import RandomState
 from gossamer._core.results import Result
 from gossamer.graph.inputs import as_adjacency
-from gossamer.graph.sparsify.edge_scores import degree_factors, entries_of, is_edge_array, node_factors
-from gossamer.nn.graph.edge_pairs import EdgePairs, lowest
-
-SCORES = ("teddy", "degree", "random", "inverse")
+from gossamer.graph.sparsify.edge_scores import entries_of, is_edge_array
+from gossamer.nn.graph.edge_importance import choose_pruned, score_entries
+from gossamer.nn.graph.edge_pairs import EdgePairs
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -111,7 +108,7 @@ def sparsify_edges(
     p = check_float("p", p, low=0, high=1, closed="left")
     adjacency = as_adjacency(A, directed=directed, weighted=weighted, self_loops=False, name="A")
     rows, columns = (np.asarray(ends) for ends in entries_of(A, adjacency))
-    scores = _scores(score, adjacency, rows, columns, add_self_loops, directed)
+    scores = score_entries(score, adjacency, rows, columns, add_self_loops=add_self_loops, directed=directed)
     apart = rows != columns
     if directed or per_direction:
         number = np.full(len(rows), -1)
@@ -122,39 +119,9 @@ def sparsify_edges(
     if not len(pairs):
         warnings.warn("A has no edges: it is returned as it is", stacklevel=2)
         return A, EdgeReport(message="there was no edge to remove")
-    of_pairs = check_random_state(random_state).random(len(pairs)) if scores is None else pairs.mean(scores)
-    gone = lowest(of_pairs, share_of(len(pairs), p), pairs.ends)
+    gone = choose_pruned(pairs, scores, p, random_state)
     keep = ~pairs.entries(gone)
     return _kept(A, adjacency, keep), _report(adjacency, pairs, ~gone)
-
-
-def share_of(total: int, p: float) -> int:
-    """``floor(p total)``, not one less where the product is rounded down from an integer."""
-    return math.floor(p * total * (1 + 1e-12))
-
-
-def _scores(
-    score: Any,
-    adjacency: scipy.sparse.csr_array,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    add_self_loops: bool,
-    directed: bool,
-) -> np.ndarray | None:
-    """A number an entry; None for random ones, which are drawn an edge."""
-    if isinstance(score, str):
-        check_choice("score", score, SCORES)
-        if score == "random":
-            return None
-        if score == "degree":
-            out, into = degree_factors(adjacency, directed)
-        else:
-            out, into = node_factors(adjacency, add_self_loops=add_self_loops, directed=directed)
-        return (-1.0 if score == "inverse" else 1.0) * out[rows] * into[columns]
-    given = to_numpy(check_array("score", score, ndim=1))
-    if len(given) != len(rows):
-        raise ShapeError(f"score has shape {given.shape}: expected ({len(rows)},), one a stored edge")
-    return given
 
 
 def _kept(A: Any, adjacency: scipy.sparse.csr_array, keep: np.ndarray) -> Any:
@@ -195,4 +162,4 @@ def _report(adjacency: scipy.sparse.csr_array, pairs: EdgePairs, kept: np.ndarra
     )
 
 
-__all__ = ["SCORES", "EdgeReport", "sparsify_edges"]
+__all__ = ["EdgeReport", "sparsify_edges"]

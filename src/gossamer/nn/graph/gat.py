@@ -61,6 +61,7 @@ class GATConv(torch.nn.Module):
         self.concat, self.negative_slope = bool(concat), check_float("negative_slope", negative_slope)
         self.dropout = check_float("dropout", dropout, low=0, high=1, closed="left")
         self.linear = torch.nn.Linear(in_features, heads * out_features, bias=False)
+        self.message_columns = self.linear.out_features
         self.attend_receiver = torch.nn.Parameter(torch.empty(heads, out_features))
         self.attend_sender = torch.nn.Parameter(torch.empty(heads, out_features))
         width = heads * out_features if concat else out_features

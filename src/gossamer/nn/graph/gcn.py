@@ -36,6 +36,7 @@ class GCNConv(torch.nn.Module):
         self.linear = torch.nn.Linear(in_features, check_int("out_features", out_features, low=1), bias=False)
         self.bias = torch.nn.Parameter(torch.zeros(out_features)) if bias else None
         self.normalize = bool(normalize)
+        self.message_columns = self.linear.out_features
         torch.nn.init.xavier_uniform_(self.linear.weight)
 
     def forward(self, x: Features, adj: Any) -> torch.Tensor:

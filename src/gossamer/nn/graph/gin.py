@@ -38,6 +38,8 @@ class GINConv(torch.nn.Module):
         super().__init__()
         self.net = net
         _set_eps(self, eps, train_eps)
+        first = _split(net)[0]
+        self.message_columns = 0 if first is None else min(first.in_features, first.out_features)
 
     def forward(self, x: Features, adj: Any) -> torch.Tensor:
         """Sum x (n, f), dense or sparse, over an adjacency (n, n), and apply the network."""
