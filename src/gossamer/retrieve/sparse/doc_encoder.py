@@ -97,20 +97,25 @@ class SparseDocEncoder:
         self.double_log = bool(double_log)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], **options: Any) -> SparseDocEncoder:
+    def load(
+        cls, folder: str | os.PathLike[str], *, new_head: bool = False, **options: Any
+    ) -> SparseDocEncoder:
         """Read model and tokenizer from a folder as ``transformers`` writes it; options are those of the class.
 
         Parameters
         ----------
         folder : path
             With ``config.json``, weights and ``tokenizer.json``.
+        new_head : bool
+            Give a model without a language-model head, such as a sentence encoder, a new one whose output layer is the
+            table of embeddings; it has to be trained before its vectors mean anything.
         **options
             As ``max_length``.
 
         Raises
         ------
         FormatError
-            If there is no such folder, or no model in it.
+            If there is no such folder, no model in it, or one whose weights are not complete.
         MissingDependencyError
             If ``transformers`` is not installed.
         """
@@ -121,9 +126,16 @@ class SparseDocEncoder:
         if not (path / "config.json").is_file() or not (path / _TOKENIZER).is_file():
             raise FormatError(f"{path}: expected a folder with config.json and {_TOKENIZER}")
         try:
-            model = transformers.AutoModelForMaskedLM.from_pretrained(path)
+            model, told = transformers.AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
         except (OSError, ValueError) as error:
             raise FormatError(f"{path}: not a masked language model ({error})") from error
+        body = f"{model.base_model_prefix}."
+        missing = sorted(name for name in told["missing_keys"] if not new_head or name.startswith(body))
+        if missing:
+            raise FormatError(
+                f"{path}: the weights lack {missing[0]} and {len(missing) - 1} more; new_head=True gives a model "
+                f"without a language-model head a new one, to be trained"
+            )
         return cls(model.eval(), Tokenizer.from_file(str(path / _TOKENIZER)), **options)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
