@@ -164,6 +164,23 @@ def test_empty_documents_are_kept_and_never_found():
     assert InvertedIndex().build(sparse.csr_matrix((4, 2))).search([[1.0, 1.0]], 1)[0].tolist() == [[-1]]
 
 
+@pytest.mark.parametrize("bits", [32, 8])
+def test_contributions_of_tokens_sum_to_the_score(bits):
+    docs, queries = zipf(700, 60, 8, 0), zipf(1, 60, 6, 1)
+    index = InvertedIndex(bits).build(docs[:400]).add(docs[400:])
+    (ids,), (scores,) = index.search(queries, 20)
+    for i, score in zip(ids, scores):
+        tokens, parts = index.explain(queries, i)
+        np.testing.assert_allclose(parts.sum(), score, rtol=1e-5)
+        assert (np.diff(parts) <= 0).all()
+        shared = np.intersect1d(queries.indices[queries.data > 0], docs[i].indices[docs[i].data > 0])
+        assert sorted(tokens) == shared.tolist()
+        if bits == 32:
+            exact = queries.toarray()[0, tokens] * docs[i].toarray()[0, tokens]
+            np.testing.assert_allclose(parts, exact, rtol=1e-6)
+    assert [len(a) for a in index.explain(sparse.csr_matrix((1, 60)), 3)] == [0, 0]
+
+
 def test_inputs_are_not_changed_and_other_forms_are_taken():
     dense = np.array([[0, 2, 1], [1, 0, 0.5]], np.float64)
     messy = sparse.coo_matrix(([1.0, 1.0, 1.0, 0.0], ([0, 0, 1, 1], [1, 1, 0, 2])), shape=(2, 3))
@@ -245,6 +262,8 @@ def test_bad_input_is_named():
         (lambda: index.search([[1.0, -2.0]]), ArgumentError, "negative"),
         (lambda: index.search([[1.0, 2.0]], k=0), ArgumentError, "k=0"),
         (lambda: index.search([[1.0, 2.0]], method="wand"), ArgumentError, "method='wand'"),
+        (lambda: index.explain([[1.0, 2.0]], 1), ArgumentError, "document=1"),
+        (lambda: index.explain(np.ones((2, 2)), 0), ShapeError, "expected (1, 2)"),
     ]:
         with pytest.raises(error) as caught:
             wrong()

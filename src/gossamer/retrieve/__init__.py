@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "sparse.query_encoder": ["IDFQueryEncoder", "idf_table"],
         "sparse.rows": ["prune_rows"],
+        "sparse.seismic": ["SeismicIndex"],
         "sparse.teacher": ["HeterogeneousTeacher", "SiameseTeacher"],
         "sparse.two_phase": ["two_phase_search"],
     },

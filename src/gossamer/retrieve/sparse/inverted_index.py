@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from gossamer._core.checks import check_choice, check_int
-from gossamer._core.errors import ArgumentError, FormatError
+from gossamer._core.errors import ArgumentError, FormatError, ShapeError
 from gossamer._kernels import inverted
 from gossamer.retrieve.sparse.rows import sparse_rows
 from gossamer.retrieve.storage import load_index, save_index
@@ -187,6 +187,49 @@ class InvertedIndex:
         ids, scores = inverted.finish(best)
         missing = ((0, 0), (0, k - ids.shape[1]))
         return np.pad(ids, missing, constant_values=-1), np.pad(scores, missing)
+
+    def explain(self, query: Any, document: int) -> tuple[np.ndarray, np.ndarray]:
+        """What each token of a query adds to the score of a document.
+
+        Parameters
+        ----------
+        query : sparse matrix of shape (1, V)
+            Weights >= 0.
+        document : int
+            Its id.
+
+        Returns
+        -------
+        tokens : ndarray of shape (m,)
+            int64, those that both have, the largest contribution first.
+        contributions : ndarray of shape (m,)
+            float32; they sum to the score.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such document.
+        ShapeError
+            If it is not one query, or has another vocabulary.
+        """
+        rows = sparse_rows("query", query, self.vocabulary)
+        if rows.shape[0] != 1:
+            raise ShapeError(f"query has shape {rows.shape}: expected (1, {self.vocabulary})")
+        at = check_int("document", document, low=0, high=self.n_documents - 1)
+        segments = iter(self._segments)
+        segment = next(segments)
+        while at >= segment.documents:
+            at -= segment.documents
+            segment = next(segments)
+        tokens, parts = [], []
+        for token, weight in zip(rows.indices, rows.data):
+            low, high = segment.start[token], segment.start[token + 1]
+            place = low + int(np.searchsorted(segment.document[low:high], at))
+            if place < high and segment.document[place] == at:
+                tokens.append(token)
+                parts.append(weight * segment.scale[token] * np.float32(segment.weight[place]))
+        order = np.argsort(-np.array(parts), kind="stable")
+        return np.array(tokens, np.int64)[order], np.array(parts, np.float32)[order]
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Plain values and arrays from which :meth:`from_state` makes the same index."""
