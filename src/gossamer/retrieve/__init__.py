@@ -5,12 +5,17 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "dense.product_quantizer": ["ProductQuantizer"],
         "fusion": ["reciprocal_rank_fusion", "score_fusion"],
         "metrics": ["average_flops", "latency_percentiles", "mrr", "ndcg", "recall"],
+        "multivector.candidates": ["candidate_recall", "candidates_needed"],
         "multivector.chamfer": ["ball_carve", "chamfer"],
         "multivector.fde": ["FDEConfig", "FDEncoder"],
+        "multivector.muvera": ["MuveraIndex"],
         "multivector.ragged": ["TokenVectors"],
+        "multivector.single_vector": ["SingleVectorHeuristic"],
         "multivector.token_encoder": ["TokenEncoder"],
+        "ranking": ["SearchResult"],
         "sparse.bm25": ["BM25DocEncoder"],
         "sparse.distill_trainer": ["SparseDistillTrainer"],
         "sparse.doc_encoder": ["SparseDocEncoder"],

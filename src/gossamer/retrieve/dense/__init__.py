@@ -1,0 +1,1 @@
+"""Single vectors: exact search by inner product, libraries that search approximately, product quantisation."""
