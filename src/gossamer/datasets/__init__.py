@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "arc": ["MultipleChoice", "load_arc"],
         "calibration": ["load_calibration_text"],
+        "envi": ["EnviCube", "load_envi", "save_envi"],
         "gsm8k": ["WordProblem", "load_gsm8k"],
         "locate": ["data_directory"],
         "movielens": ["Ratings", "load_movielens_100k"],
@@ -14,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "sentence_pairs": ["SentencePair", "load_sentence_pairs", "split_sentences"],
         "shape_images": ["FactorImages", "factor_images"],
         "sotu": ["load_sotu"],
+        "spectral_mat": ["SpectralImage", "load_spectral_mat"],
         "wikitext2": ["load_wikitext2"],
     },
 )

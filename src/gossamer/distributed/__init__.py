@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "sharded_aggregation": ["ShardedAggregator"],
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],
+        "unmixing": ["fit_unmixing"],
         "views": ["fit_views"],
     },
 )

@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = attach(
         "unmix.guidance": ["hoyer_sparseness"],
         "unmix.metrics": ["abundance_rmse", "match_endmembers", "sad"],
         "unmix.rrlbs": ["RRLbS"],
+        "unmix.sparse_nmf": ["SparseNMF"],
         "unmix.scenes": ["Scene", "simulate_scene"],
         "unmix.vertex": ["vca"],
     },

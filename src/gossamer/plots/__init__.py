@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "tradeoff": ["TradeoffPoint", "draw_tradeoff", "tradeoff_svg"],
         "heatmap": ["Grid", "draw_grid", "grid_by_block", "heatmap_svg"],
         "bars": ["bars_svg"],
+        "unmixing": ["draw_unmixing"],
         "history": ["draw_history"],
     },
 )

@@ -10,7 +10,7 @@ import numpy as np
 from gossamer._core.errors import ArgumentError
 from gossamer._kernels import unmix
 from gossamer.learn.unmix.constrained import nonnegative_least_squares
-from gossamer.learn.unmix.guidance import guidance_map
+from gossamer.learn.unmix.guidance import guidance_map, purity
 from gossamer.learn.unmix.vertex import CornerSearch
 
 BLOCK = 1 << 16  # pixels
@@ -48,10 +48,12 @@ class Block:
         Of the arithmetic on pixels, float32 or float64.
     clip : bool
         Take negative values as zero.
+    threads : int, optional
+        As many as there are cores by default.
     """
 
-    def __init__(self, X: Any, dtype: Any, clip: bool = False) -> None:
-        self.X, self.dtype, self.clip = X, np.dtype(dtype), clip
+    def __init__(self, X: Any, dtype: Any, clip: bool = False, threads: int | None = None) -> None:
+        self.X, self.dtype, self.clip, self.threads = X, np.dtype(dtype), clip, threads
         self.count = int(np.prod(X.shape[:-1]))
         self.live: np.ndarray | None = None
         self.scale = 1.0
@@ -132,7 +134,9 @@ class Block:
         rows = self.rows()
         sides = rows @ (M * weights).T.astype(self.dtype)
         sides = sides.astype(np.float64) * self.scale + delta**2
-        self.set_shares(nonnegative_least_squares((M * weights) @ M.T + delta**2, sides), floor=False)
+        self.set_shares(
+            nonnegative_least_squares((M * weights) @ M.T + delta**2, sides, self.threads), floor=False
+        )
         A = self.A if self.live is None else self.A * self.live[:, None]
         return A.T.astype(np.float64) @ A, (A.T @ rows).astype(np.float64) * self.scale
 
@@ -154,7 +158,7 @@ class Block:
         """Steps of the shares, then the sums of the block."""
         return unmix.sweep(
             self.rows(), self.A, self.h, M, weights, steps=steps, lam=lam, xi=xi, delta=delta, floor=FLOOR,
-            scale=self.scale, live=self.live,
+            scale=self.scale, live=self.live, threads=self.threads,
         )  # fmt: skip
 
     def improve(
@@ -163,12 +167,18 @@ class Block:
         """Steps of the shares alone."""
         unmix.sweep(
             self.rows(), self.A, self.h, M, weights, steps=steps, lam=lam, xi=xi, delta=delta, floor=FLOOR,
-            scale=self.scale, live=self.live, measure=False,
+            scale=self.scale, live=self.live, measure=False, threads=self.threads,
         )  # fmt: skip
 
-    def learn_map(self, measure: str, h_max: float) -> None:
-        """Take the guidance from the shares."""
-        self.set_map(guidance_map(self.A, measure, h_max))
+    def learn_map(self, measure: str, h_max: float, M: np.ndarray, precision: np.ndarray) -> None:
+        """Take the guidance from the shares, and for "evidence" from the pixels and the noise of channels."""
+        if measure != "evidence":
+            self.set_map(guidance_map(self.A, measure, h_max))
+            return
+        weighted = M * precision
+        sides = (self.rows() @ weighted.T.astype(self.dtype)).astype(np.float64) * self.scale
+        chance = purity(self.A.astype(np.float64), sides, weighted @ M.T, int((precision > 0).sum()))
+        self.set_map(h_max * chance)
 
     def set_map(self, h: Any) -> None:
         """Give the pixels a guidance: a number or (n,)."""

@@ -63,7 +63,7 @@ def fcls(X: Any, M: Any, *, sum_to_one: float = 15.0, weights: Any = None) -> np
     return nonnegative_least_squares(gram, sides.astype(np.float64)).astype(dtype)
 
 
-def nonnegative_least_squares(gram: np.ndarray, sides: np.ndarray) -> np.ndarray:
+def nonnegative_least_squares(gram: np.ndarray, sides: np.ndarray, threads: int | None = None) -> np.ndarray:
     """Minimise ``a^T G a / 2 - a^T b`` over ``a >= 0`` for every row b of ``sides``: (N, K), float64.
 
     Parameters
@@ -72,5 +72,6 @@ def nonnegative_least_squares(gram: np.ndarray, sides: np.ndarray) -> np.ndarray
         G, symmetric and positive definite (a ridge at rounding is added).
     sides : ndarray, shape (N, K)
         Right sides.
+    threads : int, optional
     """
-    return unmix.nonnegative(gram, sides)
+    return unmix.nonnegative(gram, sides, threads)

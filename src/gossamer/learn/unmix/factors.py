@@ -45,10 +45,13 @@ class Factors:
     live : ndarray of bool, shape (L,)
         Channels that are not zero.
     penalty : Penalty
+    pixels : int
+        How many are not zero.
     """
 
-    def __init__(self, blocks: Any, M: np.ndarray, live: np.ndarray, penalty: Penalty) -> None:
+    def __init__(self, blocks: Any, M: np.ndarray, live: np.ndarray, penalty: Penalty, pixels: int) -> None:
         self.blocks, self.M, self.live, self.penalty = blocks, M.astype(np.float64), live, penalty
+        self.pixels = pixels
         self.c = 1.0
         blocks.call("raise_to_floor")
         self.look()
@@ -81,6 +84,10 @@ class Factors:
     def weights(self) -> np.ndarray:
         """Weights u of the channels: (L,), 0 for channels of zeros."""
         return np.where(self.live, 1.0 if self.penalty.eps is None else self.c / self._norms(), 0.0)
+
+    def precision(self, least: float) -> np.ndarray:
+        """Inverse variances of the noise of channels: (L,), 0 for channels of zeros; its deviation is at least ``least``."""
+        return np.where(self.live, 1 / (self.sums.squares / self.pixels + least**2), 0.0)
 
     def objective(self, c: float | None = None) -> float:
         """J at what was last summed up."""

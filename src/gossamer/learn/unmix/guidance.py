@@ -52,7 +52,34 @@ def largest_share(A: np.ndarray) -> np.ndarray:
     return (K * share - 1) / (K - 1)
 
 
+def purity(A: np.ndarray, sides: np.ndarray, gram: np.ndarray, channels: int) -> np.ndarray:
+    """How likely each pixel is a single endmember rather than the mixture A, by the Bayesian information criterion.
+
+    The misfit of a mixture a is ``a G a - 2 a^T b`` in units of the noise; K - 1 shares fewer are worth
+    ``(K - 1) log channels`` of it, and half the difference is the logarithm of the odds.
+
+    Parameters
+    ----------
+    A, sides : ndarray, shape (N, K)
+        Shares, and ``X P M^T`` with the inverse variances P of channels.
+    gram : ndarray, shape (K, K)
+        ``M P M^T``.
+    channels : int
+        How many there are.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        Probabilities.
+    """
+    mixed = np.einsum("nk,nk->n", A @ gram - 2 * sides, A)
+    single = (np.diag(gram) - 2 * sides).min(axis=1)
+    odds = ((A.shape[1] - 1) * np.log(max(channels, 1)) - (single - mixed)) / 2
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+
+
 MEASURES = {"hoyer": hoyer_sparseness, "gini": gini_index, "max": largest_share}
+CHOICES = ("evidence", *MEASURES)
 
 
 def guidance_map(A: np.ndarray, measure: str, h_max: float) -> np.ndarray:

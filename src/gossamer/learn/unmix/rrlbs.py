@@ -25,7 +25,7 @@ class RRLbS(Unmixer):
         K, at least 2.
     lam : float or "auto"
         Strength of the sparsity, for X scaled to a largest value of 1 on trusted channels; "auto" follows from the
-        noise of the channels.
+        noise of the channels, five times as much with "evidence" as with other measures of guidance.
     robust : bool
         False squares the residuals.
     sparsity : "learned", "none", float or array of shape (n_samples,)
@@ -46,8 +46,10 @@ class RRLbS(Unmixer):
         As above; eps is times the root of the number of pixels.
     tol : float
         Relative change of the objective over ``map_every`` iterations at which they end.
-    guidance : {"hoyer", "gini", "max"}
-        Measure of sparseness.
+    guidance : {"evidence", "hoyer", "gini", "max"}
+        What is taken for a pure pixel: "evidence" weighs whether one endmember explains the pixel as well as the mixture,
+        given the noise of its channels (Bayesian information criterion); the others are measures of sparseness of the
+        shares.
     smooth_map : bool
         Take the 3 x 3 median of the guidance map; needs ``shape`` or a cube.
     n_init : int
@@ -121,7 +123,7 @@ class RRLbS(Unmixer):
         eps: float = 1e-3,
         xi: float = 1e-3,
         tol: float = 1e-5,
-        guidance: str = "hoyer",
+        guidance: str = "evidence",
         smooth_map: bool = False,
         n_init: int = 1,
         clip_negative: bool = False,

@@ -12,16 +12,17 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from gossamer._core.checks import check_choice, check_float, check_int
+from gossamer._core.checks import check_array, check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError, bad_argument
 from gossamer._core.random import check_random_state
 from gossamer.learn.unmix.blocks import Blocks, Survey, surveyed
 from gossamer.learn.unmix.channels import sparsity_of, trust_of
 from gossamer.learn.unmix.factors import Factors, Penalty
-from gossamer.learn.unmix.guidance import MEASURES, smoothed
+from gossamer.learn.unmix.guidance import CHOICES, smoothed
 from gossamer.learn.unmix.start import random_spectra, trusted_corners
 
 FIRST_MAP = 20  # iterations before the guidance is first learnt: early abundances mislead it
+EVIDENCE_STRENGTH = 5.0  # times what suits other measures
 TRANSFORM_STEPS = 102  # of new pixels, the same for each: a pixel's shares do not depend on the others'
 
 
@@ -47,7 +48,7 @@ class Model:
     h_max: float = 0.9
     eps: float = 1e-3
     xi: float = 1e-3
-    measure: str = "hoyer"
+    measure: str = "evidence"
     smooth: bool = False
     map_every: int = 10
     map_iter: int = 300
@@ -58,7 +59,7 @@ class Model:
         check_float("h_max", self.h_max, low=0, high=1, closed="left")
         check_float("eps", self.eps, low=0, closed="neither")
         check_float("xi", self.xi, low=1e-30)
-        check_choice("guidance", self.measure, MEASURES)
+        check_choice("guidance", self.measure, CHOICES)
         check_int("map_every", self.map_every, low=1)
         check_int("map_iter", self.map_iter, low=0)
         if isinstance(self.sparsity, str):
@@ -89,7 +90,7 @@ class Model:
 class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """Base of estimators that factor pixels into endmembers and abundances."""
 
-    n_endmembers: int
+    _count = "n_endmembers"  # what the number of endmembers is called
     lam: Any
     init: Any
     max_iter: int
@@ -142,7 +143,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         for _ in range(check_int("n_init", self.n_init, low=1)):
             M = self._start(blocks, survey, model, rng)
             blocks.scatter("set_map", model.guidance(N))
-            factors = Factors(blocks, M, survey.sums > 0, penalty)
+            factors = Factors(blocks, M, survey.sums > 0, penalty, survey.live)
             history, done = self._descend(factors, model, shape)
             # c differs between starts: they are compared with that of the first
             c = factors.c if best is None else best.c
@@ -152,7 +153,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                     blocks.call("keep")
         assert best is not None
         blocks.call("recall")
-        self._keep(best)
+        self._keep(best, model)
         if not converged:
             warnings.warn(
                 f"objective still fell by more than tol={self.tol} in the last {model.map_every} of "
@@ -162,12 +163,13 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             )
         return self
 
-    def _keep(self, factors: Factors) -> None:
+    def _keep(self, factors: Factors, model: Model) -> None:
         blocks = factors.blocks
         self.abundances_ = np.concatenate(blocks.call("shares"))
         self.guidance_ = np.concatenate(blocks.call("map"))
         self.endmembers_ = (factors.M * self._scale).astype(self.abundances_.dtype)
         self.channel_weights_ = factors.weights()
+        self._precision = factors.precision(model.eps)
         self.objective_ = factors.objective()
         self.n_iter_ = len(self.history_["objective"])
         self._n_features_out = len(factors.M)
@@ -204,10 +206,27 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         while left > 0:
             steps = min(left, inner * model.map_every)
             if model.learned:
-                blocks.call("learn_map", model.measure, model.h_max)
+                blocks.call("learn_map", model.measure, model.h_max, M, self._precision)
             blocks.call("improve", M, u, steps, self.lam_, model.xi, model.delta)
             left -= steps
         return np.concatenate(blocks.call("shares"))
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Spectra of pixels with given abundances.
+
+        Parameters
+        ----------
+        X : array, shape (n_samples, K)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_features)
+        """
+        check_is_fitted(self, "endmembers_")
+        X = check_array("X", X, ndim=2)
+        if X.shape[1] != len(self.endmembers_):
+            raise ShapeError(f"X has shape {X.shape}: expected (n_samples, {len(self.endmembers_)})")
+        return X @ self.endmembers_
 
     def _descend(
         self, factors: Factors, model: Model, shape: tuple[int, int] | None
@@ -223,7 +242,8 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                 if FIRST_MAP <= t <= model.map_iter:
                     changed = model.robust or model.learned
                     if model.learned:
-                        factors.blocks.call("learn_map", model.measure, model.h_max)
+                        precision = factors.precision(model.eps)
+                        factors.blocks.call("learn_map", model.measure, model.h_max, factors.M, precision)
                         if model.smooth:
                             assert shape is not None
                             h = np.concatenate(factors.blocks.call("map"))
@@ -238,10 +258,10 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return history, False
 
     def _checked(self, N: int, L: int) -> int:
-        K = check_int("n_endmembers", self.n_endmembers, low=2)
+        K = check_int(self._count, getattr(self, self._count), low=2)
         if min(N, L) < K:
             raise bad_argument(
-                "n_endmembers",
+                self._count,
                 K,
                 f"at most min(n_samples, n_features), X has {N} sample(s) and {L} feature(s)",
             )
@@ -258,10 +278,12 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             return check_float("lam", self.lam, low=0)
         squares = np.diag(survey.second)
         level = float(np.sqrt(squares[self.trusted_].mean() / survey.live)) / self._scale
-        return sparsity_of(survey.sums, squares, survey.live) * noise / level
+        # evidence leaves mixed pixels alone, so that pure ones can be pushed harder
+        share = EVIDENCE_STRENGTH if model.learned and model.measure == "evidence" else 1.0
+        return share * sparsity_of(survey.sums, squares, survey.live) * noise / level
 
     def _start(self, blocks: Any, survey: Survey, model: Model, rng: np.random.Generator) -> np.ndarray:
-        K, L, N = self.n_endmembers, len(survey.sums), int(blocks.ends[-1])
+        K, L, N = getattr(self, self._count), len(survey.sums), int(blocks.ends[-1])
         if not isinstance(self.init, str):
             M, A = (np.asarray(part, np.float64) for part in self.init)
             if M.shape != (K, L) or A.shape != (N, K):
@@ -282,7 +304,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return M
 
     def _real(self, X: Any) -> np.dtype:
-        return np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+        return np.dtype(self.dtype or (np.float32 if X.dtype.newbyteorder("=") == np.float32 else np.float64))
 
     def _taken(self, X: Any, shape: Any, reset: bool) -> tuple[Any, tuple[int, int] | None]:
         """Pixels (N, L) or a cube, of a type that blocks can read, and the shape of the image."""
