@@ -165,7 +165,7 @@ def speed(full: bool) -> Iterator[Claim]:
     blocks = Blocks.of(X, X.dtype)
     blocks.scatter("set_shares", A)
     blocks.scatter("set_map", h)
-    factors = Factors(blocks, M, np.ones(206, bool), Penalty(0.1, 1e-3, 15.0, 0.3))
+    factors = Factors(blocks, M, np.ones(206, bool), Penalty(0.1, 1e-3, 15.0, 0.3), N)
 
     def written() -> None:
         m, a = M, A.T

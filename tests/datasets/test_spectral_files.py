@@ -14,8 +14,8 @@ def write(folder, interleave="bsq", dtype="<i2", code=2, order=0, offset=0, more
     axes = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}[interleave.lower()]
     (folder / name).write_bytes(b"x" * offset + CUBE.transpose(axes).astype(dtype).tobytes())
     (folder / "cube.hdr").write_text(
-        f"ENVI\ndescription = {{two\n lines}}\n; a comment = 3\nsamples = 3\nLines  = 2\nbands = 4\nheader offset = {offset}\n"
-        f"data type = {code}\ninterleave = {interleave}\nbyte order = {order}\n{more}"
+        f"ENVI\ndescription = {{two\n lines}}\n; a comment = 3\nsamples = 3\nLines  = 2\nbands = 4\n"
+        f"header offset = {offset}\ndata type = {code}\ninterleave = {interleave}\nbyte order = {order}\n{more}"
     )
     return folder / "cube.hdr"
 
@@ -99,6 +99,7 @@ def test_files_must_be_there_and_fit(tmp_path):
         load_envi(path)
     with pytest.raises(FormatError, match="no such header"):
         load_envi(tmp_path / "other.hdr")
+    (tmp_path / "cube.img").write_bytes(b"0" * 48)
     path.write_bytes(b"ENVI\n\xff\xfe")
     with pytest.raises(FormatError, match="UTF-8"):
         load_envi(path)

@@ -12,6 +12,7 @@ from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._kernels import unmix
 from gossamer.learn import (
     RRLbS,
+    SparseNMF,
     abundance_rmse,
     fcls,
     hoyer_sparseness,
@@ -24,7 +25,7 @@ from gossamer.learn import (
 )
 from gossamer.learn.unmix.blocks import FLOOR, Blocks
 from gossamer.learn.unmix.factors import Factors, Penalty, update_endmembers
-from gossamer.learn.unmix.guidance import gini_index, guidance_map, largest_share, smoothed
+from gossamer.learn.unmix.guidance import gini_index, guidance_map, largest_share, purity, smoothed
 
 warnings.filterwarnings("ignore", message="objective still fell")
 WAVES = np.linspace(0.4, 2.5, 50)
@@ -45,7 +46,7 @@ def fitted(X, K=4, **options):
     return RRLbS(K, **{"max_iter": 60, "random_state": 0, **options}).fit(X)
 
 
-@parametrize_with_checks([RRLbS(2, max_iter=20), RRLbS(2, robust=False, sparsity=0.5, max_iter=10)])
+@parametrize_with_checks([RRLbS(2, max_iter=20), SparseNMF(2, max_iter=10)])
 def test_it_keeps_the_contract_of_scikit_learn(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -62,7 +63,7 @@ def factors_of(X, M, A, h, penalty):
     blocks = Blocks.of(X, X.dtype)
     blocks.scatter("set_shares", A)
     blocks.scatter("set_map", h)
-    return Factors(blocks, M, np.ones(X.shape[1], bool), penalty)
+    return Factors(blocks, M, np.ones(X.shape[1], bool), penalty, len(X))
 
 
 def test_steps_are_the_formulas_and_weights_cancel_for_endmembers():
@@ -124,6 +125,36 @@ def test_squared_residuals_alone_are_nmf():
     assert ours == pytest.approx(((X - W @ nmf.components_) ** 2).sum(), rel=1e-3)
 
 
+def test_one_sparsity_for_all_pixels_is_its_own_estimator():
+    s = scene(kind="half_pure")
+    half = SparseNMF(4, max_iter=30, random_state=0).fit(s.X)
+    twin = fitted(s.X, robust=False, sparsity=0.5, max_iter=30)
+    np.testing.assert_array_equal(half.components_, twin.endmembers_)
+    np.testing.assert_array_equal(half.transform(s.X), twin.transform(s.X))
+    np.testing.assert_allclose(half.inverse_transform(half.abundances_), half.abundances_ @ half.components_)
+    assert list(half.get_feature_names_out()) == [f"sparsenmf{i}" for i in range(4)]
+    X, M, A, _ = random_problem(N=40, L=15)
+    plain = SparseNMF(3, lam=0, sum_to_one=0, init=(M, A), inner=1, max_iter=2000, tol=0).fit(X)
+    nmf = NMF(3, solver="mu", init="custom", max_iter=2000, tol=0)
+    W = nmf.fit_transform(X, W=A.copy(), H=M.copy())
+    ours = ((X - plain.abundances_ @ plain.components_) ** 2).sum()
+    assert ours == pytest.approx(((X - W @ nmf.components_) ** 2).sum(), rel=1e-3)
+    flat = SparseNMF(3, p=1.0, lam=0.3, init=(M, A), max_iter=50).fit(X)
+    none = SparseNMF(3, lam=0, init=(M, A), max_iter=50).fit(X)
+    np.testing.assert_allclose(flat.abundances_, none.abundances_, atol=5e-3)
+
+
+def test_evidence_is_the_odds_of_the_information_criterion():
+    X, M, A, _ = random_problem(N=20)
+    variance = 0.01 * (1 + np.random.default_rng(3).random(12))
+    sides, gram = X @ (M / variance).T, (M / variance) @ M.T
+    mixed = (((X - A @ M) ** 2) / variance).sum(axis=1)
+    single = (((X[:, None] - M) ** 2) / variance).sum(axis=2).min(axis=1)
+    # BIC: chi-squared plus parameters times log L; the odds are exp of half the difference
+    odds = np.exp(((mixed + 2 * np.log(12)) - single) / 2)
+    np.testing.assert_allclose(purity(A, sides, gram, 12), odds / (1 + odds), rtol=1e-9, atol=1e-20)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("delta", [0.0, 15.0])
 def test_abundances_are_those_of_nnls_pixel_by_pixel(delta, weighted):
@@ -181,6 +212,14 @@ def test_the_guidance_finds_pure_pixels():
     for measure in ("hoyer", "gini", "max"):
         model = fitted(s.X, guidance=measure)
         assert np.corrcoef(model.guidance_, s.sparseness)[0, 1] > 0.9
+    s = scene(kind="half_pure", snr_db=15, shape=(32, 32))
+    model = fitted(s.X, max_iter=1000)
+    assert np.corrcoef(model.guidance_, s.sparseness)[0, 1] > 0.9
+    h = model.guidance_.reshape(32, 32)
+    assert h[:, 16:].mean() < 0.1 < 0.6 < h[:, :16].mean()
+    again = fitted(s.X, guidance="hoyer", max_iter=1000)
+    errors = [abundance_rmse(s.A, m.abundances_).mean() for m in (model, again)]
+    assert errors[0] < 0.8 * errors[1], "what evidence leaves alone is not pushed"
     assert fitted(s.X, sparsity="none").lam_ == 0
 
 
@@ -293,6 +332,12 @@ X6 = np.random.default_rng(0).random((8, 6))
         (lambda: RRLbS(2, smooth_map=True).fit(X6), "smooth_map"),
         (lambda: RRLbS(2).fit(X6, shape=(3, 3)), r"shape=\(3, 3\): X has 8 pixels"),
         (lambda: RRLbS(2, lam=-1).fit(X6), "lam=-1"),
+        (lambda: SparseNMF(0).fit(X6), "n_components=0"),
+        (lambda: SparseNMF(2, p=0).fit(X6), "p=0"),
+        (lambda: SparseNMF(2, sum_to_one=0).fit(X6), "sum_to_one=0"),
+        (lambda: RRLbS(2, max_iter=2).fit(X6).inverse_transform(X6), r"X has shape \(8, 6\)"),
+        (lambda: RRLbS(2).fit(np.ones((2, 0, 3))), r"X has shape \(2, 0, 3\)"),
+        (lambda: RRLbS(2).fit(np.ones((2, 2, 3)) > 0), "X is bool"),
         (lambda: vca(X6, 7), "k=7"),
         (lambda: fcls(X6, np.ones((2, 5))), "5: expected as many"),
         (lambda: fcls(X6, X6[:2], weights=np.ones(5)), r"weights has shape \(5,\)"),

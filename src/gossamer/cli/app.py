@@ -25,6 +25,7 @@ from gossamer.cli import (
     select,
     spgemm,
     systems,
+    unmix,
 )
 from gossamer.cli.output import error_line, exit_code
 
@@ -90,6 +91,7 @@ for module in (
     spgemm,
     learn_dictionary,
     embed,
+    unmix,
 ):
     app.command(name=module.NAME)(module.run)
 

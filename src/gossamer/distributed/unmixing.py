@@ -8,7 +8,7 @@ import numpy as np
 
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer._core.lazy import require
-from gossamer.distributed.row_blocks import check_chunked
+from gossamer.distributed.row_blocks import check_chunked_rows
 from gossamer.learn.unmix.blocks import Block
 from gossamer.learn.unmix.unmixer import Unmixer
 
@@ -59,7 +59,7 @@ def fit_unmixing(estimator: Any, X: Any, *, client: Any = None, shape: tuple[int
     distributed = require("distributed", "distributed")
     if not isinstance(estimator, Unmixer):
         raise UnsupportedError(f"estimator is {type(estimator).__name__}: expected RRLbS or SparseNMF")
-    X = check_chunked("X", X)
+    X = check_chunked_rows("X", X)
     if client is None:
         try:
             client = distributed.get_client()

@@ -86,7 +86,7 @@ class Factors:
         return np.where(self.live, 1.0 if self.penalty.eps is None else self.c / self._norms(), 0.0)
 
     def precision(self, least: float) -> np.ndarray:
-        """Inverse variances of the noise of channels: (L,), 0 for channels of zeros; its deviation is at least ``least``."""
+        """Inverse variances of the noise of channels: (L,), 0 for channels of zeros; at most ``1 / least^2``."""
         return np.where(self.live, 1 / (self.sums.squares / self.pixels + least**2), 0.0)
 
     def objective(self, c: float | None = None) -> float:

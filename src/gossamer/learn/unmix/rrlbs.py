@@ -47,9 +47,9 @@ class RRLbS(Unmixer):
     tol : float
         Relative change of the objective over ``map_every`` iterations at which they end.
     guidance : {"evidence", "hoyer", "gini", "max"}
-        What is taken for a pure pixel: "evidence" weighs whether one endmember explains the pixel as well as the mixture,
-        given the noise of its channels (Bayesian information criterion); the others are measures of sparseness of the
-        shares.
+        What is taken for a pure pixel: "evidence" weighs whether one endmember explains the pixel as well as the
+        mixture, given the noise of its channels (Bayesian information criterion); the others are measures of how sparse
+        its shares are.
     smooth_map : bool
         Take the 3 x 3 median of the guidance map; needs ``shape`` or a cube.
     n_init : int

@@ -23,7 +23,7 @@ class SparseNMF(Unmixer):
     Parameters
     ----------
     n_components : int
-        K, at least 2.
+        K, at least 1.
     p : float
         In (0, 1].
     lam : float or "auto"
@@ -97,6 +97,7 @@ class SparseNMF(Unmixer):
     """
 
     _count = "n_components"
+    _least = 1
 
     def __init__(
         self,

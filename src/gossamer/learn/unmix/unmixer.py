@@ -91,6 +91,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     """Base of estimators that factor pixels into endmembers and abundances."""
 
     _count = "n_endmembers"  # what the number of endmembers is called
+    _least = 2
     lam: Any
     init: Any
     max_iter: int
@@ -258,7 +259,7 @@ class Unmixer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return history, False
 
     def _checked(self, N: int, L: int) -> int:
-        K = check_int(self._count, getattr(self, self._count), low=2)
+        K = check_int(self._count, getattr(self, self._count), low=self._least)
         if min(N, L) < K:
             raise bad_argument(
                 self._count,
