@@ -188,8 +188,8 @@ def libraries(full: bool) -> Iterator[Claim]:
             return _errors(scene, shares, nmf.components_)[0]
 
         peer = float(np.mean(_each(error, scenes)))
-        yield Claim(f"Abundance error, half pure at 15 dB, against scikit-learn's NMF ({solver})", "<= 1x", ours, "RMSE",
-                    peer, f"sklearn.decomposition.NMF(solver={solver!r})", note=NOTE)  # fmt: skip
+        yield Claim(f"Abundance error, half pure at 15 dB, against scikit-learn's NMF ({solver})", "<= 1x", ours,
+                    "RMSE", peer, f"sklearn.decomposition.NMF(solver={solver!r})", note=NOTE)  # fmt: skip
 
 
 def clean(full: bool) -> Iterator[Claim]:
