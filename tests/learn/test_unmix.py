@@ -313,6 +313,38 @@ def test_scenes_are_what_they_say():
     assert (half[:, 10:].max(axis=2) < 1).all()
 
 
+def test_the_end_is_a_stationary_point():
+    X, M, A, h = random_problem(2, N=20, L=10)
+    penalty = Penalty(0.05, 1e-3, 3.0, 0.05)
+    factors = factors_of(X, M, A, h, penalty)
+    for _ in range(20_000):
+        factors.step(3)
+    A, M, u = factors.blocks.blocks[0].A, factors.M, factors.weights()
+    sides, gram = X @ (M * u).T + 9, (M * u) @ M.T + 9
+    slope = A @ gram - sides + 0.05 * (1 - h)[:, None] * (A + 1e-3) ** -h[:, None]
+    assert np.abs(np.minimum(A, slope / np.abs(sides).max())).max() < 1e-4
+    slope = (A.T @ (A @ M - X)) * u
+    assert np.abs(np.minimum(M, slope / np.abs(A.T @ X).max())).max() < 1e-4
+
+
+def test_pixels_twice_and_cubes_in_any_order_give_the_same():
+    s = scene(kind="half_pure")
+    start = (SPECTRA * 0.9, np.full((400, 4), 0.25) + 0.1 * np.random.default_rng(0).random((400, 4)))
+    once = fitted(s.X, init=start, lam=0.1)
+    twice = fitted(np.vstack([s.X] * 2), init=(start[0], np.vstack([start[1]] * 2)), lam=0.1)
+    np.testing.assert_allclose(twice.abundances_, np.vstack([once.abundances_] * 2), atol=1e-7)
+    cube = np.round(1000 * s.X).astype(np.int16).reshape(20, 20, 50)
+    ways = [
+        np.ascontiguousarray(cube.transpose(axes)).transpose(np.argsort(axes))
+        for axes in ((2, 0, 1), (0, 2, 1))
+    ]
+    reference = fitted(cube)
+    for way in ways:
+        np.testing.assert_array_equal(way, cube)
+        np.testing.assert_allclose(fitted(way).abundances_, reference.abundances_, atol=1e-7)
+        np.testing.assert_allclose(reference.transform(way), reference.transform(cube), atol=1e-7)
+
+
 X6 = np.random.default_rng(0).random((8, 6))
 
 
