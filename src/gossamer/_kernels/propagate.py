@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse
@@ -79,6 +81,24 @@ def edges(
     return Edges(indptr, indices, weights, scale, cuts, columns)
 
 
+def split(whole: Edges, parts: int) -> Iterator[tuple[slice, Edges]]:
+    """Rows in ``parts`` blocks of about equal work, fewer where there are fewer rows."""
+    work = whole.indptr + np.arange(whole.rows + 1)
+    cuts = np.unique(np.searchsorted(work, np.linspace(0, work[-1], parts + 1)))
+    for start, stop in pairwise(cuts.tolist()):
+        first, last = whole.indptr[start], whole.indptr[stop]
+        yield (
+            slice(start, stop),
+            edges(
+                whole.indptr[start : stop + 1] - first,
+                whole.indices[first:last],
+                None if whole.weights is None else whole.weights[first:last],
+                None if whole.scale is None else whole.scale[start:stop],
+                whole.columns,
+            ),
+        )
+
+
 def dense(edges: Edges, x: np.ndarray, after: After, threads: int | None = None) -> None:
     """Multiply with a dense panel (columns, width)."""
     if x.shape[0] != edges.columns or x.ndim != 2 or x.dtype != np.float32:
@@ -112,13 +132,16 @@ def _check(edges: Edges, width: int, after: After) -> None:
         if array is None:
             continue
         expect_array(name, array, dtype, shape)
-        if not (array.flags.c_contiguous and array.flags.aligned):
+        if name != "coefficients" and not (array.flags.c_contiguous and array.flags.aligned):
             raise ShapeError(f"{name} has strides {array.strides}: expected contiguous rows")
 
 
 def _edges(edges: Edges) -> tuple[np.ndarray | None, ...]:
-    return edges.indptr, edges.indices, edges.weights, edges.scale, edges.cuts
+    # arrays that came from another process may not be aligned
+    parts = (edges.indptr, edges.indices, edges.weights, edges.scale, edges.cuts)
+    return tuple(None if part is None else ready(part) for part in parts)
 
 
 def _after(after: After) -> tuple[np.ndarray | float | None, ...]:
-    return after.y, after.squares, after.total, after.coefficients, float(after.alpha)
+    coefficients = None if after.coefficients is None else ready(after.coefficients)
+    return after.y, after.squares, after.total, coefficients, float(after.alpha)

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "completion_group": ["complete_matrix"],
         "coresets": ["leverage_scores", "lewis_weights", "lp_coreset"],
         "parameter_server": ["ParameterServer", "ServerResult"],
+        "fastrp": ["fastrp"],
         "queries": ["query_map"],
         "sharded_aggregation": ["ShardedAggregator"],
         "sketches": ["sketch_rows", "sketched_lstsq"],

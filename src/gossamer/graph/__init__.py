@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "cluster.smooth_vectors": ["smooth_vectors"],
         "embed.fastrp": ["FastRP", "fastrp_embedding"],
         "embed.projection": ["very_sparse_projection"],
+        "embed.tune": ["TuneResult", "holdout_score", "tune_fastrp"],
         "inputs": ["as_adjacency", "read_graph"],
         "stored": ["StoredGraph", "store_graph"],
         "sparsify.edge_scores": ["teddy_edge_scores"],

@@ -159,7 +159,7 @@ def panel_powers(
 
     start = plan.start(first, last)
     if squares is not None:
-        squares[0] += _squares(start)
+        squares[0] += squared_lengths(start)
     return _run(plan, start, after, keep, tick)
 
 
@@ -188,7 +188,7 @@ def panel_total(
 
     if alpha[0] != 0:
         rows = start.toarray() if scipy.sparse.issparse(start) else start
-        total += factor(0, _squares(start) if own else None)[:, None] * rows
+        total += factor(0, squared_lengths(start) if own else None)[:, None] * rows
     return _run(plan, start, after, keep, tick)
 
 
@@ -220,9 +220,7 @@ def _run(
 ) -> dict[int, Panel]:
     n = plan.walk.n
     kept: dict[int, Panel] = {0: start} if 0 in keep else {}
-    x, free = start, None
-    if scipy.sparse.issparse(x) and x.nnz > _DENSE * x.shape[0] * x.shape[1]:
-        x = x.toarray()
+    x, free = densified(start), None
     for k in range(1, plan.q + 1):
         needed = k < plan.q or k in keep
         y = (np.empty((n, x.shape[1]), np.float32) if free is None else free) if needed else None
@@ -238,7 +236,14 @@ def _run(
     return kept
 
 
-def _squares(panel: Panel) -> np.ndarray:
+def densified(panel: Panel) -> Panel:
+    """The panel in the form that multiplies faster."""
+    sparse = scipy.sparse.issparse(panel) and panel.nnz <= _DENSE * panel.shape[0] * panel.shape[1]
+    return panel if sparse or isinstance(panel, np.ndarray) else panel.toarray()
+
+
+def squared_lengths(panel: Panel) -> np.ndarray:
+    """Of rows, float64."""
     if scipy.sparse.issparse(panel):
         return np.asarray(panel.multiply(panel).sum(axis=1, dtype=np.float64)).ravel()
     return np.einsum("ij,ij->i", panel, panel, dtype=np.float64)
