@@ -88,7 +88,7 @@ def test_nodes_that_judge_are_not_learnt_from():
 def test_several_labels_are_scored_by_micro_f1_with_their_number_given():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
-    labels = X > np.array([-0.3, 0, 0.3, 0])
+    labels = X + np.array([0.3, 0, -0.3, 0]) > 0
     labels[:, 3] = False
     score = holdout_score(labels, np.arange(200), C=10, random_state=0)
     assert score(X) > 0.95
