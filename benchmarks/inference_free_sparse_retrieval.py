@@ -63,7 +63,7 @@ def untrained(full: bool) -> Iterator[Claim]:
     """A SPLADE encoder's documents with queries by a table, before any training of ours, beside lexical searches."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from gossamer.retrieve import BM25DocEncoder, ndcg, reciprocal_rank_fusion
+    from gossamer.retrieve import BM25DocEncoder, ndcg
 
     data = debian()
     rows = sparse_rows("docs", data.docs)
@@ -83,6 +83,14 @@ def untrained(full: bool) -> Iterator[Claim]:
     cosine = (tfidf.transform(data.queries) @ tfidf.transform(data.docs).T).toarray()
     yield Claim(f"{UNIT} of untrained documents with IDF queries, against TF-IDF", ">= 1x", start["ndcg"], UNIT,
                 _ndcg_of_scores(cosine), "TfidfVectorizer, sublinear tf (scikit-learn)")  # fmt: skip
+
+
+def fusion(full: bool) -> Iterator[Claim]:
+    """The dense ranking and the inference-free one, fused by ranks."""
+    from gossamer.retrieve import ndcg, reciprocal_rank_fusion
+
+    data = debian()
+    rows = sparse_rows("docs", data.docs)
     dense = dense_rows("queries", data.queries) @ dense_rows("docs", data.docs).T
     ranked = [np.argsort(-dense, axis=1, kind="stable")[:, :100], _search(rows, "idf", 100)]
     fused = ndcg(reciprocal_rank_fusion(ranked, k=10)[0], data.relevant)
@@ -185,7 +193,7 @@ def engine(full: bool) -> Iterator[Claim]:
     """The searches against each other and against SciPy, one thread, on documents drawn by a law of Zipf."""
     from gossamer.retrieve import InvertedIndex
 
-    docs = _zipf(200_000 if full else 60_000)
+    docs = _zipf(200_000)
     queries = _short_queries(docs, 100)
     index, columns = InvertedIndex().build(docs), docs.T.tocsr()
 
@@ -207,11 +215,12 @@ def engine(full: bool) -> Iterator[Claim]:
         assert all(np.array_equal(a, b) for a, b in zip(found, exact, strict=True)), method
     np.testing.assert_allclose(scipy()[1], exact[1], rtol=1e-4)
     where = f"{docs.shape[0]:,} documents of 120 tokens, queries of 3 to 8 tokens, k=10"
-    for method, name in (("bmw", "Block-max WAND"), ("maxscore", "MaxScore")):
-        race = compare(search(method), search("taat"), work=queries.shape[0], unit="queries/s", rounds=5)
-        yield Claim.from_race(f"{name} against reading every posting", ">= 2x", race,
-                              peer_name="own search term at a time",
-                              note=f"{where}; equal results, to the bit")  # fmt: skip
+    rest = compare(search("maxscore"), search("taat"), work=queries.shape[0], unit="queries/s", rounds=5)
+    race = compare(search("bmw"), search("taat"), work=queries.shape[0], unit="queries/s", rounds=5)
+    yield Claim.from_race("Block-max WAND against reading every posting", ">= 2x", race,
+                          peer_name="own search term at a time",
+                          note=f"{where}; equal results, to the bit. MaxScore: {rest.ratio:.2f}x. A posting read "
+                          "in order costs less than deciding not to read it")  # fmt: skip
     race = compare(search("taat"), scipy, work=queries.shape[0], unit="queries/s", rounds=3)
     yield Claim.from_race("Reading every posting against the full product", ">= 5x", race,
                           peer_name="SciPy sparse product by query and argpartition", note=where)  # fmt: skip
@@ -257,6 +266,7 @@ if __name__ == "__main__":
         {
             "teachers": teachers,
             "untrained": untrained,
+            "fusion": fusion,
             "students": students,
             "engine": engine,
             "latency": latency,

@@ -40,10 +40,11 @@ class InvertedIndex:
 
     Notes
     -----
-    Choosing a search: ``"maxscore"`` accumulates in windows the lists that matter and looks the others up; it is the
-    default. ``"bmw"`` (block-max WAND) goes document by document and suits few, selective tokens. ``"taat"`` reads
-    every posting: best for long queries, or where k is a good part of the documents. All take
-    ``O(postings of the query)`` at most. Documents lie in segments of 65,536; :meth:`add` opens a new one.
+    Choosing a search: ``"taat"`` reads every posting of the query's tokens, in order, which modern memory likes; it is
+    the default. ``"maxscore"`` accumulates in windows the lists that matter and looks the others up: faster for queries
+    with several tokens that most documents have beside selective ones. ``"bmw"`` (block-max WAND) goes document by
+    document. All take ``O(postings of the query)`` at most. Documents lie in segments of 65,536; :meth:`add` opens a
+    new one.
 
     References
     ----------
@@ -145,7 +146,7 @@ class InvertedIndex:
         return sum(array.nbytes for segment in self._segments for array in segment.arrays().values())
 
     def search(
-        self, queries: Any, k: int = 10, method: str = "maxscore", threads: int | None = None
+        self, queries: Any, k: int = 10, method: str = "taat", threads: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k documents of each query with the largest scores above 0.
 
@@ -155,7 +156,7 @@ class InvertedIndex:
             Weights >= 0.
         k : int
             Documents a query.
-        method : {"maxscore", "bmw", "taat"}
+        method : {"taat", "maxscore", "bmw"}
             How; the result is the same.
         threads : int, optional
             For several queries.

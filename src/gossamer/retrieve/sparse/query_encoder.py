@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -182,12 +183,11 @@ class IDFQueryEncoder:
         found = [distinct(ids) for ids in self.pieces.ids(as_texts("texts", texts), wrap=False)]
         tokens = np.concatenate(found) if found else np.zeros(0, np.int32)
         weights = self.idf[tokens]
-        ends = np.cumsum([0, *(len(ids) for ids in found)], dtype=np.int32)
+        ends = np.array([0, *accumulate(map(len, found))], np.int32)
         kept = weights > 0
         if not kept.all():
             ends = np.concatenate([[0], np.cumsum(kept)])[ends].astype(np.int32)
             tokens, weights = tokens[kept], weights[kept]
-        rows = sparse.csr_matrix((len(found), len(self.idf)), dtype=np.float32)
-        rows.data, rows.indices, rows.indptr = weights, tokens, ends
+        rows = sparse.csr_matrix((weights, tokens, ends), shape=(len(found), len(self.idf)))
         rows.has_canonical_format = True
         return rows

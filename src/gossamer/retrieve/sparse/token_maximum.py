@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-_BLOCK = 4096
+_BLOCK = 1024
 
 
 class TokenMaximum(torch.autograd.Function):
     """``out[i, j] = max over tokens t of text i of (hidden_t . weight_j + bias_j)``.
 
-    Rows of the head are taken in blocks, so that (tokens, 4096) logits exist at once, of one text. The gradient flows
+    Rows of the head are taken in blocks, so that (tokens, 1024) logits exist at once, of one text. The gradient flows
     through the first token that has the maximum; it is found again, for the entries whose gradient is not 0, which are
     few behind a relu.
     """
