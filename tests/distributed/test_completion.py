@@ -40,6 +40,15 @@ def test_it_is_the_serial_result(client, method, options):
             assert (ours.column_bias == theirs.column_bias).all()
 
 
+def test_few_entries_are_warmed_up_alike(client):
+    s = incoherent_low_rank(90, 70, 3, p=0.25, random_state=0)
+    ours, theirs = (
+        matrix_completion(s.rows, s.cols, s.vals, s.shape, 3, client=client, blocks=3, random_state=0),
+        serial(s.rows, s.cols, s.vals, s.shape, 3, random_state=0),
+    )
+    assert (ours.U == theirs.U).all()
+
+
 def test_bad_input_is_named(client):
     with pytest.raises(ArgumentError, match="rank"):
         matrix_completion([0], [0], [1.0], (1, 1), 2, client=client)

@@ -50,6 +50,19 @@ def test_fresh_entries_for_every_half_sweep_recover_geometrically():
     assert result.nit == 10
 
 
+def test_few_entries_suffice_with_a_ridge_that_falls():
+    done = []
+    for seed in range(4):
+        s = incoherent_low_rank(500, 500, 2, p=0.024, random_state=seed)  # three times k (m + n)
+        found = complete(s, maxiter=100, tol=1e-5)
+        given = complete(
+            s, maxiter=100, tol=1e-5, init=(found.U, None)
+        )  # a start that is given is not warmed up
+        assert s.relative_error(given.U, given.V) < 1e-3
+        done.append(s.relative_error(found.U, found.V) < 1e-3)
+    assert all(done)
+
+
 def test_half_a_sweep_from_the_true_factor_gives_the_other(small):
     M = sp.csr_array((small.vals, (small.rows, small.cols)), shape=small.shape)
     for method in ("exact", "qr", "cg", "shared", "sketch"):

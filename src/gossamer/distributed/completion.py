@@ -16,7 +16,7 @@ from gossamer._kernels.completion import Observed
 from gossamer.solve import CompletionResult, Watch
 from gossamer.solve.completion.alternating import check_inner, sweep
 from gossamer.solve.completion.entries import check_rank, check_triples
-from gossamer.solve.completion.start import spectral_start
+from gossamer.solve.completion.start import falling_ridges, spectral_start
 
 
 def matrix_completion(
@@ -89,13 +89,15 @@ def matrix_completion(
     inner = check_inner(
         method, ridge, weighted_ridge, inner_rtol, inner_iter, 0.0, rng, threads, entries.rows.value.dtype
     )
-    watch = Watch("criterion", tol=tol, maxiter=check_int("maxiter", maxiter, low=1))
+    most = check_int("maxiter", maxiter, low=1)
+    watch = Watch("criterion", tol=tol, maxiter=most)
     U, values = spectral_start(entries.centred(entries.mean) if biases else entries, k, rng)
-    if inner.ridge:
+    ridges = () if inner.ridge or biases else falling_ridges(entries, k, values, most // 2)
+    if inner.ridge or ridges:
         U = np.ascontiguousarray(U * np.sqrt(values).astype(U.dtype))
     entries.rows = _Spread(entries.rows, client, count)
     entries.columns = _Spread(entries.columns, client, count)
-    return sweep(entries, U, None, inner, watch, biases=biases)
+    return sweep(entries, U, None, inner, watch, biases=biases, ridges=ridges)
 
 
 class _Spread(Observed):

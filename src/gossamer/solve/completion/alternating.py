@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -229,8 +230,10 @@ def sweep(
     biases: bool = False,
     held: Entries | None = None,
     clipped: int = 0,
+    ridges: tuple[float, ...] = (),
 ) -> CompletionResult:
-    """Sweeps from a start until the watch ends them; U and V may be overwritten."""
+    """Sweeps from a start until the watch ends them, the first ones with ridges; U and V may be overwritten."""
+    own, sweeps = inner, itertools.count()
     model = Model(U, V)
     if biases:
         model.mean = entries.mean
@@ -244,6 +247,8 @@ def sweep(
         model.U, model.V = np.zeros_like(U), np.zeros((entries.shape[1], U.shape[1]), U.dtype)
         watch.status, watch.message = CONVERGED, "there are no entries: the completion is zero"
     while not over:
+        warm = (t := next(sweeps)) < len(ridges)
+        inner = replace(own, ridge=ridges[t], weighted=False) if warm else own
         began = time.perf_counter()
         _prepare(model, inner)
         solving = time.perf_counter()
@@ -286,7 +291,7 @@ def sweep(
             for name in more:
                 watch.history[name] = [float("nan")]
             watch.history["rmse"] = [scale]
-        over = watch(model.U, min(rmse / scale, change), **more)
+        over = watch(model.U, 1.0 if warm else min(rmse / scale, change), **more)
         if held is not None and not over:
             if more["validation_rmse"] < lowest:
                 lowest, waited, best = more["validation_rmse"], 0, model.copy()

@@ -8,6 +8,9 @@ from gossamer.solve.completion.entries import Entries
 
 POWER_STEPS = 4
 OVERSAMPLING = 8
+FEW = 4  # times k (m + n) entries, below which a start is within the noise of its own sampling
+WARM_SWEEPS = 20
+FALL = 0.7
 
 
 def spectral_start(
@@ -28,6 +31,19 @@ def spectral_start(
     squares, left = np.linalg.eigh(inner.T @ inner)
     values = np.sqrt(np.maximum(squares[::-1], 0)) * (m * n / max(entries.count, 1))
     return np.ascontiguousarray(Q @ left[:, ::-1][:, :rank]), values[:rank]
+
+
+def falling_ridges(entries: Entries, rank: int, values: np.ndarray, sweeps: int) -> tuple[float, ...]:
+    """Ridges for the first sweeps where entries are few, none where there are enough.
+
+    Lines that see little would be sent far off by the errors of the start. The first ridge is twice what a line of
+    observed rows of a balanced factor has as mean square, ``|Omega| / (m n)`` times the mean singular value.
+    """
+    m, n = entries.shape
+    base = 2 * entries.count / (m * n) * float(np.mean(values))
+    if entries.count >= FEW * rank * (m + n) or base == 0:
+        return ()
+    return tuple(base * FALL**t for t in range(min(sweeps, WARM_SWEEPS)))
 
 
 def random_start(m: int, rank: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
