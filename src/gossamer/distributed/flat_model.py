@@ -80,7 +80,7 @@ class Worker:
     number : int
         Of this worker, from 0.
     seed : int
-        Random numbers of torch (dropout, augmentation, shuffling) are those of seed, step and worker.
+        Random numbers of torch on the CPU (dropout, augmentation, shuffling) are those of seed, step and worker.
     """
 
     def __init__(
@@ -99,13 +99,16 @@ class Worker:
         """Loss of the next batch at a state, and the message: its gradient and the buffers after it."""
         self._flat.write(state)
         key = np.random.SeedSequence((self._seed, step, self._number)).generate_state(1, np.uint64)[0]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(key >> 1))
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed(int(key >> 1))
+        try:
             inputs, targets = next(self._batches)
             for p in self._flat.parameters:
                 p.grad = None
             loss = self._loss_fn(self._flat.model(inputs.to(self._device)), targets.to(self._device))
             loss.backward()
+        finally:
+            torch.set_rng_state(before)
         return float(loss.detach()), self._flat.message()
 
 

@@ -78,7 +78,7 @@ class ParameterServer:
     rule_options, attack_options : mapping, optional
         Options of the rule and of the attack.
     seed : int
-        Of attacks, losses of packets, and the workers' random numbers (dropout, augmentation) in torch.
+        Of attacks, losses of packets, and the workers' random numbers in torch on the CPU (dropout, augmentation).
 
     Raises
     ------
