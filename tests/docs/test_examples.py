@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NEEDS_FILES = {"docs/guides/compress.md", "docs/guides/run-a-model.md"}
-PROCESSES = re.compile(r"sys\.argv|query_map")  # blocks for several processes
+PROCESSES = re.compile(r"sys\.argv|query_map|torchrun")  # blocks for several processes
 
 
 def blocks(page, language):
