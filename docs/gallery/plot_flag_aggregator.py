@@ -46,7 +46,7 @@ def train(rule, **options):
         f=1,
         optimizer=torch.optim.SGD(net.parameters(), 0.2),
         attack="random",
-        attack_options={"std": 1.0},
+        attack_options={"std": 10.0},
         byzantine_ranks=[worker + 1 for worker in BAD],
         rule_options=options,
     )
