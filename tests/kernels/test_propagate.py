@@ -65,3 +65,63 @@ def test_native_code_never_sees_what_does_not_fit():
     ]:
         with pytest.raises(error):
             call()
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 129])
+@pytest.mark.parametrize("n", [1, 255, 4000])
+def test_columns_are_added_up_measured_and_standardised(n, width):
+    rng = np.random.default_rng(n + width)
+    x = (rng.standard_normal((n, width)) * rng.uniform(0.01, 10, width) + 100 * rng.random(width)).astype(
+        np.float32
+    )
+    x[:, 0] = 0.1
+    coefficients = rng.random(n, np.float32)
+    results = []
+    for threads in (1, 2, 7):
+        out = np.full((n, width + 5), 2, np.float32)
+        propagate.scale(x, coefficients, out, 3, add=False, threads=threads)
+        propagate.scale(x, coefficients, out, 3, add=True, threads=threads)
+        np.testing.assert_allclose(out[:, 3:-2], 2 * coefficients[:, None] * x, rtol=1e-6)
+        assert (out[:, :3] == 2).all()
+        assert (out[:, -2:] == 2).all()
+        mean, variance = propagate.moments(x, threads)
+        np.testing.assert_allclose(mean, x.mean(0, dtype=np.float64), rtol=1e-12)
+        np.testing.assert_allclose(variance, x.var(0, dtype=np.float64), rtol=1e-9, atol=1e-12)
+        assert variance[0] == 0
+        scaled = x.copy()
+        propagate.standardize(scaled, mean, np.full(width, 0.5), threads)
+        np.testing.assert_allclose(scaled, (x - mean) / 2, rtol=1e-6, atol=1e-30)
+        results.append((out, mean, variance, scaled))
+    for other in results[1:]:
+        for ours, theirs in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_splits_of_rows_give_the_rows():
+    rng = np.random.default_rng(0)
+    A = scipy.sparse.random_array((90, 40), density=0.1, rng=rng, dtype=np.float32, format="csr")
+    x = rng.standard_normal((40, 5), np.float32)
+    for weights, scale in ((A.data, None), (None, rng.random(90, np.float32))):
+        whole = propagate.edges(A.indptr, A.indices, weights, scale, 40)
+        y, parts = np.empty((90, 5), np.float32), np.empty((90, 5), np.float32)
+        propagate.dense(whole, x, propagate.After(y=y))
+        for count in (1, 4, 500):
+            parts[:] = np.nan
+            for rows, piece in propagate.split(whole, count):
+                propagate.dense(piece, x, propagate.After(y=parts).of(rows))
+            np.testing.assert_array_equal(parts, y)
+
+
+def test_columns_that_do_not_fit_are_refused():
+    x = np.zeros((3, 4), np.float32)
+    for column in (-1, 1):
+        with pytest.raises(ShapeError, match="columns of out"):
+            propagate.scale(x, x[:, 0], np.zeros((3, 4), np.float32), column, add=False)
+    with pytest.raises(ShapeError, match="coefficients"):
+        propagate.scale(x, np.zeros(2, np.float32), x.copy(), 0, add=True)
+    with pytest.raises(ShapeError, match="writable rows"):
+        propagate.scale(x, x[:, 0], np.zeros((3, 8), np.float32)[:, ::2], 0, add=True)
+    with pytest.raises(ShapeError, match="n >= 1"):
+        propagate.moments(x[:0])
+    with pytest.raises(ShapeError, match="mean"):
+        propagate.standardize(x, np.zeros(3), np.ones(4))

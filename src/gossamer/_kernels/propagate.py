@@ -15,6 +15,10 @@ from gossamer._kernels import _native
 from gossamer._kernels.views import check_pointers, expect_array, ready
 
 _PIECE = 4096  # edges and rows that a thread takes at a time
+_MOMENT_ROWS, _MOMENT_PIECES = (
+    256,
+    512,
+)  # rows that are summed together, at least; pieces of a column, at most
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,65 @@ def sparse(edges: Edges, x: scipy.sparse.csr_array, after: After, threads: int |
     _native.propagate.sparse(
         *_edges(edges), indptr, indices, ready(x.data), x.shape[1], *_after(after), get_threads(threads)
     )
+
+
+def scale(
+    y: np.ndarray,
+    coefficients: np.ndarray,
+    out: np.ndarray,
+    column: int,
+    *,
+    add: bool,
+    threads: int | None = None,
+) -> None:
+    """Write rows of ``y`` (n, width), times their coefficients, to columns of ``out`` from ``column``, or add them."""
+    expect_array("coefficients", coefficients, np.float32, (len(y),))
+    _writable("out", out)
+    if (
+        y.dtype != np.float32
+        or y.ndim != 2
+        or out.ndim != 2
+        or len(out) != len(y)
+        or not 0 <= column <= out.shape[1] - y.shape[1]
+    ):
+        raise ShapeError(
+            f"y is {y.dtype} of shape {y.shape}: expected float32 columns of out {out.shape} from {column}"
+        )
+    _native.propagate.scale(
+        ready(y), ready(coefficients), np.asarray(out), int(column), add, get_threads(threads)
+    )
+
+
+def moments(x: np.ndarray, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances of the columns of ``x`` (n, width), in float64: the same for any number of threads."""
+    if x.ndim != 2 or x.dtype != np.float32 or not len(x):
+        raise ShapeError(f"x is {x.dtype} of shape {x.shape}: expected float32 (n, width) with n >= 1")
+    x = ready(np.asarray(x))
+    piece = max(_MOMENT_ROWS, -(-len(x) // _MOMENT_PIECES))
+    sums, squares = np.empty((2, -(-len(x) // piece), x.shape[1]))
+    _native.propagate.moments(x, ready(x[0]), sums, squares, piece, get_threads(threads))
+    shifted = sums.sum(axis=0) / len(x)
+    variance = np.maximum(squares.sum(axis=0) / len(x) - shifted**2, 0)
+    return x[0] + shifted, variance
+
+
+def standardize(x: np.ndarray, mean: np.ndarray, inverse: np.ndarray, threads: int | None = None) -> None:
+    """Subtract ``mean`` and multiply by ``inverse`` in each column of ``x`` (n, width), in place."""
+    if x.ndim != 2:
+        raise ShapeError(f"x has shape {x.shape}: expected (n, width)")
+    _writable("x", x)
+    expect_array("mean", mean, np.float64, (x.shape[1],))
+    expect_array("inverse", inverse, np.float64, (x.shape[1],))
+    _native.propagate.standardize(np.asarray(x), ready(mean), ready(inverse), get_threads(threads))
+
+
+def _writable(name: str, array: np.ndarray) -> None:
+    if array.dtype != np.float32 or not (
+        array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
+    ):
+        raise ShapeError(
+            f"{name} is {array.dtype} with strides {array.strides}: expected writable rows of float32"
+        )
 
 
 def _check(edges: Edges, width: int, after: After) -> None:

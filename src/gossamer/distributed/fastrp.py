@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse
 
 from gossamer._core.checks import check_int
-from gossamer._core.errors import ArgumentError, ShapeError, bad_argument
+from gossamer._core.errors import ArgumentError, bad_argument
 from gossamer._core.lazy import require
 from gossamer._core.random import RandomState
 from gossamer._kernels import propagate
 from gossamer.graph.embed.columns import column_moments, shift_and_scale
-from gossamer.graph.embed.panels import densified, squared_lengths
+from gossamer.graph.embed.panels import densified, output, squared_lengths
 from gossamer.graph.embed.projection import draw_seed
 from gossamer.graph.embed.settings import Settings
 from gossamer.graph.embed.walk import open_graph
@@ -98,10 +98,7 @@ def fastrp(
     plan = settings.plan(open_graph(A, directed), draw_seed(random_state), features, threads)
     n, alpha = plan.walk.n, plan.alpha
     assert alpha is not None
-    if out is None:
-        out = np.empty((n, plan.d), np.float32)
-    elif out.shape != (n, plan.d) or out.dtype != np.float32:
-        raise ShapeError(f"out is {out.dtype} of shape {out.shape}: expected float32 of shape {(n, plan.d)}")
+    out = output(out, (n, plan.d))
 
     start = densified(plan.start(0, plan.d))
     rows, pieces = [], []

@@ -11,6 +11,7 @@ namespace {
 using Longs = Array<const std::int64_t, 1>;
 using Ints = Array<const std::int32_t, 1>;
 using Floats = Array<const float, 1>;
+using Doubles = Array<const double, 1>;
 template <class T>
 using Maybe = std::optional<T>;
 
@@ -54,6 +55,31 @@ void bind(nb::module_& m) {
                                                 after(y, squares, total, coefficients, alpha), threads);
           },
           fixed, fixed, maybe, maybe, fixed, fixed, fixed, fixed, nb::arg(), maybe, maybe, maybe, maybe, nb::arg(), nb::arg());
+    m.def("scale",
+          [](Array<const float, 2> y, Floats coefficients, Array<float, 2> out, std::int64_t column, bool add, int threads) {
+              nb::gil_scoped_release release;
+              GOSSAMER_SELECT(propagate).scale(y.data(), coefficients.data(), static_cast<std::int64_t>(y.shape(0)),
+                                               static_cast<std::int64_t>(y.shape(1)), out.data() + column,
+                                               static_cast<std::int64_t>(out.shape(1)), add, threads);
+          },
+          fixed, fixed, fixed, nb::arg(), nb::arg(), nb::arg());
+    m.def("moments",
+          [](Array<const float, 2> x, Floats shift, Array<double, 2> sums, Array<double, 2> squares, std::int64_t piece,
+             int threads) {
+              nb::gil_scoped_release release;
+              GOSSAMER_SELECT(propagate).moments(x.data(), static_cast<std::int64_t>(x.shape(0)),
+                                                 static_cast<std::int64_t>(x.shape(1)),
+                                                 {shift.data(), sums.data(), squares.data(), piece}, threads);
+          },
+          fixed, fixed, fixed, fixed, nb::arg(), nb::arg());
+    m.def("standardize",
+          [](Array<float, 2> x, Doubles mean, Doubles inverse, int threads) {
+              nb::gil_scoped_release release;
+              GOSSAMER_SELECT(propagate).standardize(x.data(), static_cast<std::int64_t>(x.shape(0)),
+                                                     static_cast<std::int64_t>(x.shape(1)), mean.data(), inverse.data(),
+                                                     threads);
+          },
+          fixed, fixed, fixed, nb::arg());
 }
 
 } // namespace gossamer::propagate

@@ -29,9 +29,23 @@ struct After { // null: not asked for
     float alpha;
 };
 
+struct Columns { // sums over rows of x - shift and of its square, apart for each piece of rows
+    const float* shift;
+    double* sums;    // (pieces, width)
+    double* squares; // (pieces, width)
+    std::int64_t piece; // rows
+};
+
 struct Table {
     void (*dense)(const Graph&, const float* x, std::int64_t width, const After&, int threads);
     void (*sparse)(const Graph&, const Sparse& x, std::int64_t width, const After&, int threads);
+    // out_i = coefficient_i y_i, or += where `add`; rows of out are `stride` apart
+    void (*scale)(const float* y, const float* coefficients, std::int64_t rows, std::int64_t width, float* out,
+                  std::int64_t stride, bool add, int threads);
+    void (*moments)(const float* x, std::int64_t rows, std::int64_t width, const Columns&, int threads);
+    // x_ij = (x_ij - mean_j) inverse_j
+    void (*standardize)(float* x, std::int64_t rows, std::int64_t width, const double* mean, const double* inverse,
+                        int threads);
 };
 
 extern const Table portable_table, avx2_table, avx512_table, neon_table;

@@ -106,7 +106,57 @@ inline void sparse(const Graph& graph, const Sparse& x, std::int64_t width, cons
     each_row(graph, width, graph.indptr[graph.rows] + graph.rows * width, after, threads, sum);
 }
 
-inline constexpr Table kernels{dense, sparse};
+// Calls body(row) for rows of `width` numbers, in pieces of about the first-level cache.
+template <class Body>
+void stream_rows(std::int64_t rows, std::int64_t width, int threads, const Body& body) {
+    const std::int64_t piece = most<std::int64_t>(1, 8192 / most<std::int64_t>(width, 1));
+    parallel_chunks((rows + piece - 1) / piece, worthwhile_threads(rows * width, threads), [&](std::int64_t chunk) {
+        const std::int64_t last = least(rows, (chunk + 1) * piece);
+        for (std::int64_t row = chunk * piece; row < last; ++row) body(row);
+    });
+}
+
+inline void scale(const float* y, const float* coefficients, std::int64_t rows, std::int64_t width, float* out,
+                  std::int64_t stride, bool add, int threads) {
+    stream_rows(rows, width, threads, [=](std::int64_t row) {
+        const float factor = coefficients[row];
+        const float* from = y + row * width;
+        float* to = out + row * stride;
+        if (add)
+            for (std::int64_t c = 0; c < width; ++c) to[c] += factor * from[c];
+        else
+            for (std::int64_t c = 0; c < width; ++c) to[c] = factor * from[c];
+    });
+}
+
+inline void moments(const float* x, std::int64_t rows, std::int64_t width, const Columns& to, int threads) {
+    const std::int64_t pieces = (rows + to.piece - 1) / to.piece;
+    parallel_chunks(pieces, worthwhile_threads(rows * width, threads), [&](std::int64_t piece) {
+        double* sums = to.sums + piece * width;
+        double* squares = to.squares + piece * width;
+        for (std::int64_t c = 0; c < width; ++c) sums[c] = squares[c] = 0;
+        const std::int64_t last = least(rows, (piece + 1) * to.piece);
+        for (std::int64_t row = piece * to.piece; row < last; ++row) {
+            const float* from = x + row * width;
+            for (std::int64_t c = 0; c < width; ++c) {
+                const double part = static_cast<double>(from[c]) - static_cast<double>(to.shift[c]);
+                sums[c] += part;
+                squares[c] += part * part;
+            }
+        }
+    });
+}
+
+inline void standardize(float* x, std::int64_t rows, std::int64_t width, const double* mean, const double* inverse,
+                        int threads) {
+    stream_rows(rows, width, threads, [=](std::int64_t row) {
+        float* to = x + row * width;
+        for (std::int64_t c = 0; c < width; ++c)
+            to[c] = static_cast<float>((static_cast<double>(to[c]) - mean[c]) * inverse[c]);
+    });
+}
+
+inline constexpr Table kernels{dense, sparse, scale, moments, standardize};
 
 } // namespace GOSSAMER_ISA
 } // namespace gossamer::propagate

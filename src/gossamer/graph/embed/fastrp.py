@@ -16,7 +16,7 @@ from gossamer._core.errors import ArgumentError, ShapeError, bad_argument
 from gossamer._core.random import RandomState
 from gossamer._kernels import propagate
 from gossamer.graph.embed.columns import column_moments, shift_and_scale
-from gossamer.graph.embed.panels import Inputs, Progress, add_up, compute
+from gossamer.graph.embed.panels import Inputs, Progress, add_up, compute, output
 from gossamer.graph.embed.projection import GROUP, draw_seed
 from gossamer.graph.embed.settings import Settings
 from gossamer.graph.embed.walk import open_graph, rows_of, step_edges
@@ -128,13 +128,10 @@ def fastrp_embedding(
     if panel is not None and (check_int("panel", panel, low=GROUP) % GROUP):
         raise bad_argument("panel", panel, f"a multiple of {GROUP}")
     shape = (plan.walk.n, plan.d * (plan.q if plan.alpha is None else 1))
-    if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape or out.dtype != np.float32:
-        raise ShapeError(f"out is {out.dtype} of shape {out.shape}: expected float32 of shape {shape}")
+    out = output(out, shape)
     compute(plan, out, panel=panel, progress=progress)
     if standardize:
-        shift_and_scale(out, *column_moments(out))
+        shift_and_scale(out, *column_moments(out, n_threads), n_threads)
     return out
 
 
@@ -232,9 +229,9 @@ class FastRP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.embedding_ = np.empty((plan.walk.n, plan.d), np.float32)
         self._plan, self._inputs = plan, Inputs() if self.inductive and self.self_weight == 0 else None
         compute(plan, self.embedding_, inputs=self._inputs)
-        self._moments = column_moments(self.embedding_) if self.standardize else None
+        self._moments = column_moments(self.embedding_, self.n_threads) if self.standardize else None
         if self._moments is not None:
-            shift_and_scale(self.embedding_, *self._moments)
+            shift_and_scale(self.embedding_, *self._moments, self.n_threads)
         self.degrees_, self.n_features_in_, self._n_features_out = plan.walk.degrees, plan.walk.n, plan.d
         return self
 
@@ -281,10 +278,10 @@ class FastRP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for k, y in powers[-1].items():
                 multiply = propagate.sparse if scipy.sparse.issparse(kept[k - 1]) else propagate.dense
                 multiply(edges, kept[k - 1], propagate.After(y=y, squares=squares[k]), self.n_threads)
-        tail = None if walk.tail is None else np.sqrt(degrees)
+        tail = np.ones(len(degrees)) if walk.tail is None else np.sqrt(degrees)
         factors = {k: self._plan.factor(k, squares[k], tail) for k in self._plan.terms}
-        for (a, b), part in zip(self._inputs.bounds, powers, strict=True):
-            add_up(part, factors, out[:, a:b])
+        for (a, _), part in zip(self._inputs.bounds, powers, strict=True):
+            add_up(part, factors, out, a, self.n_threads)
         if self._moments is not None:
-            shift_and_scale(out, *self._moments)
+            shift_and_scale(out, *self._moments, self.n_threads)
         return out

@@ -7,14 +7,14 @@ short, everything is computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from gossamer._core.errors import ArgumentError
+from gossamer._core.errors import ArgumentError, ShapeError
 from gossamer._kernels import propagate
 from gossamer.graph.embed.walk import Walk
 
@@ -118,7 +118,10 @@ def compute(
 
     if alone and not apart:
         for a, b in bounds:
-            total = out if len(bounds) == 1 and _fits(out) else np.zeros((len(out), b - a), np.float32)
+            direct = (
+                len(bounds) == 1 and type(out) is np.ndarray
+            )  # a memory map would be written for each power
+            total = out if direct else np.empty((len(out), b - a), np.float32)
             total[...] = 0
             remember(a, b, panel_total(plan, a, b, None, total, keep_inputs, tick))
             if total is not out:
@@ -137,15 +140,13 @@ def compute(
             if twice:
                 powers = panel_powers(plan, a, b, None, set(terms), tick)
             for k in terms:
-                np.multiply(
-                    powers[k], factors[k][:, None], out=out[:, (k - 1) * plan.d + a : (k - 1) * plan.d + b]
-                )
+                add_up({k: powers[k]}, factors, out, (k - 1) * plan.d + a, plan.threads)
         elif twice:
             total = np.zeros((len(out), b - a), np.float32)
             panel_total(plan, a, b, factors, total, set(), tick)
             out[:, a:b] = total
         else:
-            add_up(powers, factors, out[:, a:b])
+            add_up(powers, factors, out, a, plan.threads)
         powers.clear()
 
 
@@ -192,23 +193,30 @@ def panel_total(
     return _run(plan, start, after, keep, tick)
 
 
-def add_up(powers: dict[int, Panel], factors: dict[int, np.ndarray], out: np.ndarray) -> None:
-    """Write the sum of the powers, each with its rows multiplied, in blocks of rows that stay in the cache."""
-    for rows in row_blocks(*out.shape):
-        first = True
-        for k, power in powers.items():
-            part = power[rows].toarray() if scipy.sparse.issparse(power) else power[rows]
-            if first:
-                np.multiply(part, factors[k][rows, None], out=out[rows])
-            else:
-                out[rows] += part * factors[k][rows, None]
-            first = False
+def add_up(
+    powers: dict[int, Panel],
+    factors: dict[int, np.ndarray],
+    out: np.ndarray,
+    column: int,
+    threads: int | None,
+) -> None:
+    """Write the sum of the powers, each with its rows multiplied, into columns of ``out`` from ``column``."""
+    add = False
+    for k, power in powers.items():
+        part = power.toarray() if scipy.sparse.issparse(power) else power
+        propagate.scale(part, factors[k], out, column, add=add, threads=threads)
+        add = True
 
 
-def row_blocks(n: int, width: int) -> Iterator[slice]:
-    """Blocks of about a quarter of a megabyte."""
-    step = max(1, 65536 // max(width, 1))
-    return (slice(a, min(a + step, n)) for a in range(0, n, step))
+def output(out: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
+    """Room for the result: ``out`` if it is given and fits."""
+    if out is None:
+        return np.empty(shape, np.float32)
+    if out.shape != shape or out.dtype != np.float32 or not (out.flags.c_contiguous and out.flags.writeable):
+        raise ShapeError(
+            f"out is {out.dtype} of shape {out.shape}: expected writable contiguous float32 of shape {shape}"
+        )
+    return out
 
 
 def _run(
@@ -247,10 +255,6 @@ def squared_lengths(panel: Panel) -> np.ndarray:
     if scipy.sparse.issparse(panel):
         return np.asarray(panel.multiply(panel).sum(axis=1, dtype=np.float64)).ravel()
     return np.einsum("ij,ij->i", panel, panel, dtype=np.float64)
-
-
-def _fits(out: np.ndarray) -> bool:
-    return type(out) is np.ndarray and out.flags.c_contiguous and out.flags.aligned
 
 
 def _counter(progress: Progress | None, total: int) -> Callable[[], None]:

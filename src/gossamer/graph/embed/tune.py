@@ -147,7 +147,7 @@ def tune_fastrp(
         compute(plan, powers)
         for trial in trials:
             weights = _window(int(first[trial]), int(last[trial]), float(ratio[trial]))
-            score = float(score_fn(_combined(powers, weights, d, standardize)))
+            score = float(score_fn(_combined(powers, weights, d, standardize, n_threads)))
             if not np.isfinite(score):
                 raise ArgumentError(
                     f"score_fn gives {score} for weights={weights}, beta={b}: expected a number"
@@ -263,11 +263,13 @@ def _window(first: int, last: int, ratio: float) -> tuple[float, ...]:
     return (*(0.0,) * (first - 1), *grown.tolist())
 
 
-def _combined(powers: np.ndarray, weights: tuple[float, ...], d: int, standardize: bool) -> np.ndarray:
+def _combined(
+    powers: np.ndarray, weights: tuple[float, ...], d: int, standardize: bool, threads: int | None
+) -> np.ndarray:
     X = np.zeros((len(powers), d), np.float32)
     for k, weight in enumerate(weights):
         if weight:
             X += np.float32(weight) * powers[:, k * d : (k + 1) * d]
     if standardize:
-        shift_and_scale(X, *column_moments(X))
+        shift_and_scale(X, *column_moments(X, threads), threads)
     return X
