@@ -116,6 +116,9 @@ def test_tables_are_read_by_name_or_in_order(tmp_path):
     path.write_text('office,node,share\nBoston, 7,0.5\n"New York",3,\n', encoding="utf-8-sig")
     table = read_attributes(path, [3, 5, 7])
     assert table.tolist() == [["New York", None], [None, None], ["Boston", 0.5]]
+    assert read_attributes(path, [3, 5, 7], drop=["share"]).shape == (3, 1)
+    with pytest.raises(ArgumentError, match=r"drop='shares'.*did you mean"):
+        read_attributes(path, [3, 5, 7], drop=["shares"])
     path.write_text("rank\n1\n2\n\n1\n")
     assert read_attributes(path, range(3)).tolist() == [["1"], ["2"], ["1"]]
     assert read_attributes(path, ["x", "y", "z"], key="name").shape == (3, 1)

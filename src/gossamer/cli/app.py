@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from gossamer._core.errors import GossamerError
 from gossamer.cli import (
     bench,
+    cluster,
     compress,
     demo,
     doctor,
@@ -86,6 +87,7 @@ for module in (
     demo,
     recipes,
     select,
+    cluster,
     systems,
     doctor,
     spgemm,

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "attacks": ["ATTACKS", "attack_gradients", "drop_packets"],
         "completion": ["matrix_completion"],
+        "clustering": ["fit_clustering"],
         "covariance": ["covariance"],
         "completion_group": ["complete_matrix"],
         "coresets": ["leverage_scores", "lewis_weights", "lp_coreset"],
@@ -17,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "sketches": ["sketch_rows", "sketched_lstsq"],
         "sparse_product": ["spgemm"],
         "unmixing": ["fit_unmixing"],
+        "spread_matrix": ["SpreadMatrix"],
         "views": ["fit_views"],
     },
 )

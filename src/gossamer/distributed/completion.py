@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from gossamer._core.checks import check_int
-from gossamer._core.errors import ArgumentError
-from gossamer._core.lazy import require
 from gossamer._core.random import RandomState, check_random_state
 from gossamer._kernels.completion import Observed
+from gossamer.distributed.clients import count_workers, current_client
 from gossamer.solve import CompletionResult, Watch
 from gossamer.solve.completion.alternating import check_inner, sweep
 from gossamer.solve.completion.entries import check_rank, check_triples
@@ -75,13 +74,8 @@ def matrix_completion(
     Entries travel once, biases are taken off where they lie. A sweep moves ``(w n + m) k`` and ``(w m + n) k`` numbers
     for w workers.
     """
-    distributed = require("distributed", "distributed")
-    if client is None:
-        try:
-            client = distributed.get_client()
-        except ValueError:
-            raise ArgumentError("client=None: expected a distributed.Client, and none is current") from None
-    workers = max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
+    client = current_client(client)
+    workers = count_workers(client)
     count = 2 * workers if blocks is None else check_int("blocks", blocks, low=1)
     entries = check_triples(rows, cols, vals, shape, dtype=dtype)
     k = check_rank(rank, entries, warn=not ridge)

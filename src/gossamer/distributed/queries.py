@@ -9,7 +9,7 @@ import numpy as np
 
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError
-from gossamer._core.lazy import require
+from gossamer.distributed.clients import current_client
 
 
 def query_map(
@@ -43,14 +43,7 @@ def query_map(
         raise ArgumentError(f"f is a {type(f).__name__}: expected a callable")
     if pieces is not None:
         pieces = check_int("pieces", pieces, low=1)
-    if client is None:
-        distributed = require("distributed", "distributed")
-        try:
-            client = distributed.get_client()
-        except ValueError as error:
-            raise ArgumentError(
-                "client=None: expected a distributed.Client, or one that is current"
-            ) from error
+    client = current_client(client)
 
     def ask(rows: np.ndarray) -> np.ndarray:
         count = pieces or 2 * max(sum(client.nthreads().values()), 1)

@@ -9,8 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from gossamer._core.checks import check_choice, check_int
-from gossamer._core.errors import ArgumentError
-from gossamer._core.lazy import require
+from gossamer.distributed.clients import count_workers, current_client
 from gossamer.linalg.sparse_product.containers import Rows, fitted
 from gossamer.linalg.sparse_product.passes import Operands
 
@@ -82,14 +81,9 @@ def spgemm(
     Buluç and Gilbert, "Parallel sparse matrix-matrix multiplication and indexing", SIAM J. Sci. Comput. 2012 (sparse
     SUMMA).
     """
-    distributed = require("distributed", "distributed")
     check_choice("layout", layout, ("auto", "replicated", "rows"))
-    if client is None:
-        try:
-            client = distributed.get_client()
-        except ValueError:
-            raise ArgumentError("client=None: expected a distributed.Client, and none is current") from None
-    workers = max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
+    client = current_client(client)
+    workers = count_workers(client)
     operands = Operands(A, B, semiring=semiring, mask=mask, complement=complement, threads=threads)
     count = 4 * workers if blocks is None else check_int("blocks", blocks, low=1)
     cuts = operands.product(split=False).cut(count)

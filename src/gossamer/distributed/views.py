@@ -10,7 +10,7 @@ import numpy as np
 
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
-from gossamer._core.lazy import require
+from gossamer.distributed.clients import current_client
 from gossamer.learn.cca.batches import ArrayBatches, stored
 from gossamer.learn.cca.descent import EYDescent
 from gossamer.learn.cca.estimator import EYEstimator
@@ -64,16 +64,11 @@ def fit_views(estimator: Any, Xs: Sequence[Any], *, client: Any = None, together
     >>> X = da.random.normal(size=(1000, 100_000), chunks=(1000, 10_000))  # doctest: +SKIP
     >>> model = fit_views(StochasticPLS(5), [X, np.random.normal(size=(1000, 30))])  # doctest: +SKIP
     """
-    distributed = require("distributed", "distributed")
     if not isinstance(estimator, EYEstimator):
         raise UnsupportedError(
             f"estimator is {type(estimator).__name__}: expected CCA or PLS of several views"
         )
-    if client is None:
-        try:
-            client = distributed.get_client()
-        except ValueError:
-            raise ArgumentError("client=None: expected a distributed.Client, and none is current") from None
+    client = current_client(client)
     shapes = [_shape(i, X) for i, X in enumerate(Xs)]
     if len(shapes) < 2 or len({rows for rows, _ in shapes}) > 1:
         raise ShapeError(f"views have shapes {shapes}: expected two or more with the same rows")

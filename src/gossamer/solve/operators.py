@@ -113,8 +113,8 @@ def check_preconditioner(M: Any, A: Any) -> Matvec | None:
 
     Parameters
     ----------
-    M : None, "jacobi", array, sparse or structured matrix, LinearOperator, PyAMG solver, or callable
-        ``"jacobi"`` divides by the diagonal of ``A``. A multigrid solver of PyAMG gives one V-cycle.
+    M : None, "jacobi", array, sparse or structured matrix, LinearOperator, multigrid solver, or callable
+        ``"jacobi"`` divides by the diagonal of ``A``. A multigrid solver, ours or PyAMG's, gives one cycle.
     A : matrix or operator
         The system's matrix.
     """

@@ -1,5 +1,6 @@
-// Relaxation of grids and sparse matrices, and the arithmetic of what learns its parameter.
+// Relaxation of grids and sparse matrices, the sweeps of multigrid, and the arithmetic of what learns its parameter.
 #include "check.hpp"
+#include "multigrid/multigrid.hpp"
 #include "relax/relax.hpp"
 
 #include <algorithm>
@@ -42,6 +43,25 @@ void one(const std::string& label, const Matrix& a, std::int64_t n) {
     compare(label, first, theirs, std::vector<double>(theirs.size(), top), carried);
     for (const int threads : {2, 7})
         if (all(neon_table.*Entry, a, b, threads) != first) fail(label, "other bits than with one thread");
+}
+
+// The two sweeps of a multigrid cycle from zero and from its own result.
+void cycle(const Csr<std::int32_t>& a) {
+    const auto b = normals<double>(a.n);
+    std::vector<double> out[2];
+    for (int path = 0; path < 2; ++path) {
+        const auto& sweeps = (path ? gossamer::multigrid::neon_table : gossamer::multigrid::portable_table).csr32;
+        std::vector<double> x(b.size(), 7), r(b.size());
+        for (const bool zero : {true, false}) {
+            sweeps.descend(a, b.data(), zero, x.data(), r.data());
+            out[path].insert(out[path].end(), r.begin(), r.end());
+            sweeps.ascend(a, b.data(), x.data());
+            out[path].insert(out[path].end(), x.begin(), x.end());
+        }
+    }
+    double top = 0;
+    for (const double x : out[0]) top = std::max(top, std::fabs(x));
+    compare("cycle", out[1], out[0], std::vector<double>(out[0].size(), top), carried);
 }
 
 void learning() {
@@ -89,6 +109,7 @@ void relaxation() {
         int wrong = 0;
         if (neon_table.checks32.prepare(a, middle.data(), &wrong) != -1) fail("rows", "a good matrix is refused");
         one<Csr<std::int32_t>, &Table::csr32>("rows", a, n);
+        cycle(a);
     }
     learning();
 }

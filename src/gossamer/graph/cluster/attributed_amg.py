@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.graph.cluster.augmented import augment_with_attributes
-from gossamer.graph.cluster.block_kmeans import block_kmeans
-from gossamer.graph.cluster.criteria import entropy_of, modularity_of
+from gossamer.graph.cluster.block_kmeans import BlockKMeansResult, block_kmeans
+from gossamer.graph.cluster.criteria import Modularity, entropy_of
 from gossamer.graph.cluster.laplacian import laplacian_spd
 from gossamer.graph.cluster.simple_graph import simple_adjacency
 from gossamer.graph.cluster.smooth_vectors import orthonormal_coordinates
@@ -148,9 +148,15 @@ class AttributedAMGClustering(ClusterMixin, BaseEstimator):
         attributes : array or DataFrame, shape (n, M) or (n,), optional
             Categories; None and NaN are missing. Without attributes links alone decide.
         """
+        score, rng = self._embed(A, attributes)
+        found = block_kmeans(**self._search(score, rng), threads=self.n_jobs)
+        return self._settle(found, score)
+
+    def _embed(self, A: Any, attributes: Any) -> tuple[Modularity, np.random.Generator]:
+        """The first half of a fit, up to the embedding; the second one draws from the same numbers on."""
         graph = simple_adjacency(A, weighted=bool(self.weighted))
         n = graph.shape[0]
-        K = check_int("n_clusters", self.n_clusters, low=2, high=n)
+        check_int("n_clusters", self.n_clusters, low=2, high=n)
         check_choice("select", self.select, SELECT)
         check_float("attribute_weight", self.attribute_weight, low=0, closed="neither")
         rng = check_random_state(self.random_state)
@@ -162,18 +168,23 @@ class AttributedAMGClustering(ClusterMixin, BaseEstimator):
         solver.setup(laplacian_spd(whole))
         self.n_hierarchies_, self.rho_ = solver.n_hierarchies_, solver.rho_
         self.embedding_ = orthonormal_coordinates(solver.smooth_vectors_)
-        score = modularity_of(graph)
-        found = block_kmeans(
-            self._points(),
-            K,
-            self.value_index_,
-            restarts=self.restarts,
-            max_iter=self.max_iter,
-            batch_size=self.batch_size,
-            score=score if self.select == "modularity" else None,
-            random_state=rng,
-            threads=self.n_jobs,
-        )
+        return Modularity(graph), rng
+
+    def _search(self, score: Modularity, rng: np.random.Generator) -> dict[str, Any]:
+        """What K-means is asked for."""
+        return {
+            "points": self._points(),
+            "n_clusters": self.n_clusters,
+            "value_index": self.value_index_,
+            "restarts": self.restarts,
+            "max_iter": self.max_iter,
+            "batch_size": self.batch_size,
+            "score": score if self.select == "modularity" else None,
+            "random_state": rng,
+        }
+
+    def _settle(self, found: BlockKMeansResult, score: Modularity) -> AttributedAMGClustering:
+        """What the best run says of the graph."""
         self.labels_, self.n_iter_ = found.labels, found.nit
         self.modularity_ = score(self.labels_)
         self.entropy_ = entropy_of(self.value_index_.T, self.labels_) if len(self.value_index_.T) else np.nan

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gossamer._core.arrays import is_torch, to_numpy
+from gossamer._core.checks import check_choice
 from gossamer._core.errors import ArgumentError, FormatError, ShapeError, UnsupportedError
 
 MOST_NUMBERS = 50
@@ -32,7 +33,9 @@ def encode_attributes(attributes: Any, n: int) -> list[np.ndarray]:
     return columns
 
 
-def read_attributes(path: str | os.PathLike[str], names: Sequence[Any], *, key: str = "node") -> np.ndarray:
+def read_attributes(
+    path: str | os.PathLike[str], names: Sequence[Any], *, key: str = "node", drop: Sequence[str] = ()
+) -> np.ndarray:
     """Read a table of attributes for the nodes of a graph from CSV.
 
     Parameters
@@ -44,6 +47,8 @@ def read_attributes(path: str | os.PathLike[str], names: Sequence[Any], *, key: 
     key : str
         If a column has this name, it says which node a line is about; nodes without a line have no values. Without
         such a column lines are nodes in order.
+    drop : sequence of str
+        Columns that are left out, such as labels.
 
     Returns
     -------
@@ -54,6 +59,8 @@ def read_attributes(path: str | os.PathLike[str], names: Sequence[Any], *, key: 
     ------
     FormatError
         If it is no such table, a line is about no node or about one that has a line already.
+    ArgumentError
+        If a column to leave out is not there.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
@@ -85,10 +92,13 @@ def read_attributes(path: str | os.PathLike[str], names: Sequence[Any], *, key: 
         )
     else:
         rows = list(range(len(lines)))
-    width = len(header) - (key in header)
-    table = np.full((len(names), width), None, object)
+    columns = [name for name in header if name != key]
+    for name in drop:
+        check_choice("drop", name, columns)
+    kept = [number for number, name in enumerate(columns) if name not in drop]
+    table = np.full((len(names), len(kept)), None, object)
     for row, line in zip(rows, lines):
-        table[row] = [cell or None for cell in line]
+        table[row] = [line[number] or None for number in kept]
     for column in table.T:
         column[:] = _numbers(column)
     return table

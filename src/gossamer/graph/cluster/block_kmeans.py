@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,32 +114,70 @@ def block_kmeans(
     >>> block_kmeans(np.array([[0.0], [0.1], [5.0], [5.1]]), 2, init=[0, 2]).labels.tolist()
     [0, 0, 1, 1]
     """
+    run, jobs = restart_jobs(
+        points, n_clusters, value_index, restarts=restarts, max_iter=max_iter, init=init,
+        batch_size=batch_size, score=score, random_state=random_state,
+    )  # fmt: skip
+    workers = min(get_threads(threads), len(jobs))
+    if workers == 1:
+        return best_of(map(run, jobs))
+    with ThreadPoolExecutor(workers) as pool:
+        return best_of(pool.map(run, jobs))
+
+
+Job = tuple[np.ndarray, np.random.Generator]
+"""What one restart begins with: nodes that centres start at, and random numbers of its own."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One run of K-means; a value, so that it can be sent to where it runs."""
+
+    blocks: Blocks
+    max_iter: int
+    batch_size: int | None
+    score: Callable[[np.ndarray], float] | None
+
+    def __call__(self, job: Job) -> BlockKMeansResult:
+        """Run from a start."""
+        start, rng = job
+        if self.batch_size is None:
+            labels, centres, inertia, nit = _lloyd(self.blocks, start, self.max_iter)
+        else:
+            size = min(self.batch_size, len(self.blocks.own))
+            labels, centres, inertia, nit = _batches(self.blocks, start, self.max_iter, size, rng)
+        value = -inertia if self.score is None else float(self.score(labels))
+        return BlockKMeansResult(labels=labels, centres=centres, inertia=inertia, score=value, nit=nit)
+
+
+def restart_jobs(
+    points: Any,
+    n_clusters: int,
+    value_index: Any,
+    *,
+    restarts: int,
+    max_iter: int,
+    init: Any = None,
+    batch_size: int | None,
+    score: Callable[[np.ndarray], float] | None,
+    random_state: RandomState,
+) -> tuple[Restart, list[Job]]:
+    """Checked arguments of :func:`block_kmeans` as what runs, and what each run begins with."""
     points = np.asarray(check_array("points", points, ndim=2), np.float64)
     index = _check_index(value_index, len(points))
-    n = len(index)
-    K = check_int("n_clusters", n_clusters, low=1, high=n)
+    K = check_int("n_clusters", n_clusters, low=1, high=len(index))
     check_int("max_iter", max_iter, low=1)
     if batch_size is not None:
         check_int("batch_size", batch_size, low=1)
     rng = check_random_state(random_state)
-    starts = _starts(init, check_int("restarts", restarts, low=1), n, K, rng)
-    blocks = Blocks.of(points, index)
+    starts = _starts(init, check_int("restarts", restarts, low=1), len(index), K, rng)
+    run = Restart(Blocks.of(points, index), max_iter, batch_size, score)
+    return run, list(zip(starts, rng.spawn(len(starts))))
 
-    def run(job: tuple[np.ndarray, np.random.Generator]) -> BlockKMeansResult:
-        if batch_size is None:
-            found = _lloyd(blocks, job[0], max_iter)
-        else:
-            found = _batches(blocks, job[0], max_iter, min(batch_size, n), job[1])
-        labels, centres, inertia, nit = found
-        value = -inertia if score is None else float(score(labels))
-        return BlockKMeansResult(labels=labels, centres=centres, inertia=inertia, score=value, nit=nit)
 
-    jobs = list(zip(starts, rng.spawn(len(starts))))
-    workers = min(get_threads(threads), len(jobs))
-    if workers == 1:
-        return max(map(run, jobs), key=lambda result: result.score)
-    with ThreadPoolExecutor(workers) as pool:
-        return max(pool.map(run, jobs), key=lambda result: result.score)
+def best_of(results: Iterable[BlockKMeansResult]) -> BlockKMeansResult:
+    """The first of the highest score."""
+    return max(results, key=lambda result: result.score)
 
 
 def _check_index(value_index: Any, rows: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -42,25 +42,26 @@ def modularity(A: Any, labels: Any) -> float:
         If there is not a label for each node.
     """
     A = as_adjacency(A, name="A")
-    return modularity_of(A)(_labels("labels", labels, A.shape[0]))
+    return Modularity(A)(_labels("labels", labels, A.shape[0]))
 
 
-def modularity_of(A: scipy.sparse.csr_array) -> Callable[[np.ndarray], float]:
+class Modularity:
     """:func:`modularity` on one graph for many labellings 0, 1, ...; O(edges) each."""
-    source = np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
-    data = np.where(source == A.indices, 2 * A.data, A.data).astype(
-        np.float64
-    )  # a loop has both of its ends here
-    degree = np.bincount(source, data, minlength=A.shape[0])
-    total = float(degree.sum())
 
-    def score(labels: np.ndarray) -> float:
+    def __init__(self, A: scipy.sparse.csr_array) -> None:
+        self.source = np.repeat(np.arange(A.shape[0]), np.diff(A.indptr))
+        self.target = A.indices
+        twice = self.source == A.indices  # a loop has both of its ends here
+        self.data = np.where(twice, 2 * A.data, A.data).astype(np.float64)
+        self.degree = np.bincount(self.source, self.data, minlength=A.shape[0])
+
+    def __call__(self, labels: np.ndarray) -> float:
+        """The modularity of a labelling."""
+        total = float(self.degree.sum())
         if not total:
             return 0.0
-        inner = float(data[labels[source] == labels[A.indices]].sum())
-        return inner / total - float((np.bincount(labels, degree) ** 2).sum()) / total**2
-
-    return score
+        inner = float(self.data[labels[self.source] == labels[self.target]].sum())
+        return inner / total - float((np.bincount(labels, self.degree) ** 2).sum()) / total**2
 
 
 def attribute_entropy(attributes: Any, labels: Any) -> float:

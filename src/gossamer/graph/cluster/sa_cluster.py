@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import CostError
 from gossamer.graph.cluster.augmented import augment_with_attributes
-from gossamer.graph.cluster.criteria import entropy_of, modularity_of
+from gossamer.graph.cluster.criteria import Modularity, entropy_of
 from gossamer.graph.cluster.simple_graph import simple_adjacency
 
 MOST_NODES = 10_000
@@ -106,7 +106,7 @@ class SACluster(ClusterMixin, BaseEstimator):
             weights = self._vote(index, labels, medoids, weights)
             R = self._walks(whole, index, weights)
         self.labels_, self.medoids_, self.attribute_weights_ = labels, medoids, weights
-        self.modularity_ = modularity_of(graph)(labels)
+        self.modularity_ = Modularity(graph)(labels)
         self.entropy_ = entropy_of(index.T, labels)
         return self
 
