@@ -6,7 +6,9 @@ import scipy.sparse
 import torch
 
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
-from gossamer.nn import GAT, GCN, GIN, GATConv, GCNConv, GINConv, GINEConv, SparseTensor
+from gossamer.nn import GAT, GCN, GIN, GATConv, GCNConv, GINConv, GINEConv, SparseTensor, skip_zeros
+from gossamer.nn.graph.skip_zeros import ZeroSkippingLinear
+from gossamer.sparsify import L0Projection
 from gossamer.testing import check_module
 
 N = 14
@@ -162,6 +164,40 @@ def test_networks_keep_the_contract_of_modules_and_take_sparse_features(network)
         assert torch.allclose(model(form, A), model(x, A), atol=1e-5)
     model.train()
     assert model(SparseTensor.of(scipy.sparse.csr_array(x.numpy())), A).isfinite().all()
+
+
+@pytest.mark.parametrize("network", [GCN, GIN, GAT])
+def test_skipping_zeros_changes_nothing_but_the_work(network):
+    torch.manual_seed(0)
+    A, x = SparseTensor.of(graph(), torch.float32), features(9).float().relu()
+    model = network(9, 16, 3).eval()
+    L0Projection(model, 0.8).step()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.ndim == 2 and p.shape[1] == 9:
+                p[:, 2:5] = 0  # features that no weight waits for
+    fast = skip_zeros(model)
+    assert any(isinstance(m, ZeroSkippingLinear) for m in fast.modules())
+    assert not any(isinstance(m, ZeroSkippingLinear) for m in model.modules())
+    table = SparseTensor.of(scipy.sparse.csr_array(x.numpy()))
+    for form in (x, table, table, x.to_sparse()):
+        assert torch.allclose(fast(form, A), model(x, A), atol=1e-5)
+    dense = skip_zeros(model, density=0.0)
+    assert not any(isinstance(m, ZeroSkippingLinear) for m in dense.modules())
+    with pytest.raises(ArgumentError, match="density="):
+        skip_zeros(model, density=1.5)
+
+
+def test_columns_move_and_go_with_gradients():
+    x = scipy.sparse.random(6, 5, 0.5, format="csr", random_state=0)
+    T = SparseTensor.of(x)
+    values = T.values.clone().requires_grad_()
+    moved = T.with_values(values).with_columns(torch.tensor([-1, 0, -1, 2, 3]), 4)
+    expected = np.zeros((6, 4))
+    expected[:, [0, 2, 3]] = x.toarray()[:, [1, 3, 4]]
+    assert np.array_equal(moved.to_dense().detach().numpy(), expected)
+    moved.values.sum().backward()
+    assert int(values.grad.sum()) == moved.nnz
 
 
 def test_layers_agree_with_pytorch_geometric():

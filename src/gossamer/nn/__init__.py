@@ -77,6 +77,7 @@ __getattr__, __dir__, __all__ = attach(
         "graph.gcn": ["GCNConv"],
         "graph.gin": ["GINConv", "GINEConv"],
         "graph.networks": ["GAT", "GCN", "GIN", "GraphNetwork"],
+        "graph.skip_zeros": ["skip_zeros"],
         "graph.sparse_tensor": ["SparseTensor"],
         "linear.densify": ["densify"],
         "linear.evolving": ["EvolvingWeight"],

@@ -18,13 +18,19 @@ def as_features(x: Any) -> Features:
     return x if dense else SparseTensor.of(x)
 
 
-def transform(linear: torch.nn.Module, x: Any) -> torch.Tensor:
+def transform(linear: Any, x: Any) -> torch.Tensor:
     """``linear(x)``, for sparse x by its stored entries only."""
     x = as_features(x)
     if isinstance(x, torch.Tensor):
         return linear(x)
-    y = x @ linear.weight.T
+    y = multiply(linear, x)
     return y if linear.bias is None else y + linear.bias
+
+
+def multiply(linear: Any, x: Features) -> torch.Tensor:
+    """``x W^T``, in the layer's own way where it has one."""
+    own = getattr(linear, "multiply", None)
+    return x @ linear.weight.T if own is None else own(x)
 
 
 def dropout(x: Features, p: float, training: bool) -> Features:
@@ -36,4 +42,4 @@ def dropout(x: Features, p: float, training: bool) -> Features:
     return x.with_values(torch.nn.functional.dropout(x.values, p))
 
 
-__all__ = ["Features", "as_features", "dropout", "transform"]
+__all__ = ["Features", "as_features", "dropout", "multiply", "transform"]

@@ -8,7 +8,8 @@ import torch
 
 from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError
-from gossamer.nn.graph.dense_part import Features, as_features
+from gossamer.nn.graph.dense_part import Features, as_features, multiply
+from gossamer.nn.graph.skip_zeros import ZeroSkippingLinear
 from gossamer.nn.graph.sparse_tensor import SparseTensor
 
 
@@ -46,7 +47,7 @@ class GINConv(torch.nn.Module):
         adj, x = SparseTensor.of(adj), as_features(x)
         first, rest = _split(self.net)
         if first is not None and (isinstance(x, SparseTensor) or first.out_features < first.in_features):
-            y = self._sum(x @ first.weight.T, adj)
+            y = self._sum(multiply(first, x), adj)
             return rest(y if first.bias is None else y + first.bias)
         if isinstance(x, SparseTensor):
             raise ArgumentError("x is sparse: expected a network that begins with torch.nn.Linear")
@@ -118,12 +119,14 @@ def _set_eps(layer: torch.nn.Module, eps: float, train: bool) -> None:
         layer.register_buffer("eps", start)
 
 
-def _split(net: torch.nn.Module) -> tuple[torch.nn.Linear | None, torch.nn.Module]:
+def _split(net: torch.nn.Module) -> tuple[torch.nn.Linear | ZeroSkippingLinear | None, torch.nn.Module]:
     """The linear map that a network begins with, and what follows it."""
-    if isinstance(net, torch.nn.Linear):
+    if isinstance(net, (torch.nn.Linear, ZeroSkippingLinear)):
         return net, torch.nn.Identity()
-    if isinstance(net, torch.nn.Sequential) and len(net) and isinstance(net[0], torch.nn.Linear):
-        return net[0], net[1:]
+    if isinstance(net, torch.nn.Sequential) and len(net):
+        first = net[0]
+        if isinstance(first, (torch.nn.Linear, ZeroSkippingLinear)):
+            return first, net[1:]
     return None, net
 
 

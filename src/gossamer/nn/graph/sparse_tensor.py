@@ -191,6 +191,14 @@ class SparseTensor:
         """Other values (E,) at the same places."""
         return SparseTensor(self.pattern, values)
 
+    def with_columns(self, place: torch.Tensor, m: int) -> SparseTensor:
+        """Move column j to ``place[j]`` of m, which must rise, or leave it out where that is -1. Gradients flow."""
+        p, where = self.pattern, place[self.pattern.columns]
+        kept = where >= 0
+        ends = np.concatenate([[0], np.cumsum(kept.numpy())])[p.indptr]
+        shape = (self.shape[0], m)
+        return SparseTensor(Pattern(*_compact(ends, where[kept].numpy(), shape), shape), self.values[kept])
+
     def to_scipy(self) -> Any:
         """A ``scipy.sparse.csr_array`` that shares memory."""
         p = self.pattern
