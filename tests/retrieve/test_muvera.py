@@ -176,6 +176,8 @@ def test_saving_again_writes_only_what_is_new(tmp_path):
         reader.save(tmp_path)
     again.compact().save(tmp_path)
     assert len(MuveraIndex.load(tmp_path)) == 399
+    with pytest.raises(ConflictError, match="generation"):
+        index.compact().save(tmp_path)
 
 
 def test_what_the_caller_does_to_his_arrays_later_changes_nothing():

@@ -101,7 +101,8 @@ class MuveraIndex:
         self.ball_tau = None if ball_tau is None else check_float("ball_tau", ball_tau)
         self.token_dtype = check_choice("token_dtype", token_dtype, ("float32", "float16"))
         self.options, self.threads = dict(options or {}), threads
-        self._seen: tuple[str, int] | None = None  # the folder and generation that holds our segments
+        self._seen: tuple[str, int] | None = None  # the folder and generation that were loaded or saved last
+        self._rewrite = False  # whether its segments are not ours any more
         self._clear()
 
     def _clear(self) -> None:
@@ -170,7 +171,7 @@ class MuveraIndex:
         at, tokens = np.flatnonzero(self._documents.alive), self._tokens
         ids = self._documents.ids[at]
         self._clear()
-        self._seen = None
+        self._rewrite = True
         return self.add(tokens.take(at), ids=ids) if len(at) else self
 
     def candidates(self, queries: Any, n: int = 200, offsets: Any = None) -> SearchResult:
@@ -328,17 +329,16 @@ class MuveraIndex:
             If somebody else writes it, or has written it since this index was loaded from it or saved to it.
         """
         meta, arrays = self.state()
-        where, keep = os.path.realpath(folder), set[str]()
+        where, keep, replaces = os.path.realpath(folder), set[str](), None
         if self._seen is not None and self._seen[0] == where:
+            replaces = self._seen[1]
             stored = load_index(folder, _KIND, verify=False)
-            if stored.generation == self._seen[1]:
+            if stored.generation == replaces and not self._rewrite:
                 segments = ("tokens.", "encodings.vectors.")
                 keep = {name for name in stored.arrays if name.startswith(segments) and name in arrays}
-            replaces = self._seen[1]
-        else:
-            replaces = None
         written = {name: array for name, array in arrays.items() if name not in keep}
         self._seen = where, save_index(folder, _KIND, meta, written, keep=keep, replaces=replaces)
+        self._rewrite = False
 
     @classmethod
     def load(
