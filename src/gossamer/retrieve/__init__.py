@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "multivector.single_vector": ["SingleVectorHeuristic"],
         "multivector.token_encoder": ["TokenEncoder"],
         "ranking": ["SearchResult"],
+        "shards": ["ShardedIndex"],
         "sparse.bm25": ["BM25DocEncoder"],
         "sparse.distill_trainer": ["SparseDistillTrainer"],
         "sparse.doc_encoder": ["SparseDocEncoder"],

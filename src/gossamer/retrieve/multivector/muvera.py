@@ -117,6 +117,11 @@ class MuveraIndex:
     def __len__(self) -> int:
         return len(self._documents)
 
+    @property
+    def highest_id(self) -> int:
+        """The largest id ever used, -1 before the first document."""
+        return int(self._documents.ids.max(initial=-1))
+
     def add(self, X: Any, offsets: Any = None, ids: Any = None) -> MuveraIndex:
         """Add documents.
 
