@@ -5,6 +5,7 @@ from gossamer._core.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     attributes={
+        "collection": ["Collection", "Hit", "collection_settings"],
         "dense.product_quantizer": ["ProductQuantizer"],
         "fusion": ["reciprocal_rank_fusion", "score_fusion"],
         "metrics": ["average_flops", "latency_percentiles", "mrr", "ndcg", "recall"],
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "multivector.ragged": ["TokenVectors"],
         "multivector.single_vector": ["SingleVectorHeuristic"],
         "multivector.token_encoder": ["TokenEncoder"],
+        "passages": ["read_passages", "split_passages"],
         "ranking": ["SearchResult"],
         "shards": ["ShardedIndex"],
         "sparse.bm25": ["BM25DocEncoder"],
@@ -34,5 +36,6 @@ __getattr__, __dir__, __all__ = attach(
         "sparse.seismic": ["SeismicIndex"],
         "sparse.teacher": ["HeterogeneousTeacher", "SiameseTeacher"],
         "sparse.two_phase": ["two_phase_search"],
+        "texts": ["BM25Texts", "MuveraTexts", "SparseTexts"],
     },
 )
