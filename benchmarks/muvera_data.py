@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.artifacts import CACHE
 from benchmarks.encoder_models import engine as load
 from gossamer.datasets.locate import data_file
-from gossamer.retrieve import TokenEncoder, TokenVectors, chamfer
+from gossamer.retrieve import TokenEncoder, TokenVectors
+from gossamer.retrieve.multivector.token_store import TokenStore
 
 DESCRIPTIONS = "debian-descriptions/descriptions.jsonl.gz"
 PARAGRAPHS = "xquad-en/xquad.en.json"
@@ -72,7 +73,8 @@ def exact(texts: str) -> np.ndarray:
     """Chamfer similarity (queries, documents) of all pairs, kept under build/bench."""
     path = CACHE / f"muvera-{texts}-chamfer.npy"
     if not path.exists():
-        queries, documents = encoded(texts, "queries"), encoded(texts, "documents")
-        found = np.stack([chamfer(queries.of(i), documents) for i in range(len(queries))])
-        np.save(path, found)
+        queries, store = encoded(texts, "queries"), TokenStore(384, "float32")
+        store.add(encoded(texts, "documents"))
+        everything = np.broadcast_to(np.arange(len(store)), (len(queries), len(store)))
+        np.save(path, store.score([queries.of(i) for i in range(len(queries))], everything))
     return np.load(path)
