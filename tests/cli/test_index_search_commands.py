@@ -48,7 +48,8 @@ def test_a_folder_is_indexed_searched_changed_and_followed(model, tmp_path):
     assert first["methods"] == ["bm25", "muvera"]
     assert set(first["bytes"]) == {"texts", "bm25", "muvera"}
     for method in ("bm25", "muvera", "fusion"):
-        found = json.loads(invoke("search", out, "warm cats", "--method", method, "--json").stdout)
+        # the model's weights are random: only the same words at the same places are sure to be nearest
+        found = json.loads(invoke("search", out, TEXTS["cats.txt"], "--method", method, "--json").stdout)
         assert found["hits"][0]["key"] == "cats.txt"
         assert found["hits"][0]["text"] == TEXTS["cats.txt"]
     assert "ships.md" in invoke("search", out, "sail the sea", "-k", 1).stdout
