@@ -156,7 +156,8 @@ class SeismicIndex:
             heap_factor=self.heap_factor,
             num_threads=get_threads(threads),
         )
-        for i, hits in zip(asked, found):
+        for hits in filter(len, found):  # in any order: the first entry names the query
+            i = int(hits[0][0])
             good = sorted(((-score, int(name)) for _, score, name in hits if score > 0))[:k]
             ids[i, : len(good)] = [name for _, name in good]
             scores[i, : len(good)] = [-score for score, _ in good]
