@@ -102,3 +102,27 @@ def test_bad_input_is_one_line(model, tmp_path):
     invoke("index", documents, "--out", out, "--model", model)
     assert "method='dense'" in invoke("search", out, "bread", "--method", "dense", code=2).stderr
     assert "expected text" in invoke("search", out, " ", code=2).stderr
+
+
+def test_an_index_is_served_as_a_page(model, tmp_path, monkeypatch):
+    uvicorn, client = pytest.importorskip("uvicorn"), pytest.importorskip("starlette.testclient")
+    documents, out = tmp_path / "documents", tmp_path / "index"
+    documents.mkdir()
+    for name, text in TEXTS.items():
+        (documents / name).write_text(text)
+    invoke("index", documents, "--out", out, "--model", model, "--json")
+    served = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.update(app=app, **options))
+    invoke("serve-search", out, "--port", 0, "--title", "Three texts")
+    assert (served["host"], served["port"]) == ("127.0.0.1", 0)
+    browser = client.TestClient(served["app"])
+    page = browser.get("/", params={"q": "warm cats"}).text
+    assert "Three texts" in page
+    assert page.index("cats.txt") < page.index("<b>warm</b>")
+    told = browser.get("/search", params={"q": "warm cats", "method": "muvera"}).json()
+    assert len(told["hits"]) == 3
+    assert all([match["query"] for match in hit["matches"]] == ["warm", "cats"] for hit in told["hits"])
+    (documents / "cats.txt").write_text("Cats buy fish.")
+    invoke("index", documents, "--out", out, "--json")
+    assert "Cats buy fish." in browser.get("/", params={"q": "cats"}).text
+    invoke("serve-search", tmp_path / "nothing", code=2)

@@ -26,6 +26,7 @@ from gossamer.cli import (
     recipes,
     search,
     select,
+    serve_search,
     spgemm,
     systems,
     unmix,
@@ -98,6 +99,7 @@ for module in (
     learn_dictionary,
     embed,
     unmix,
+    serve_search,
 ):
     app.command(name=module.NAME)(module.run)
 

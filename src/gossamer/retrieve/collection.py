@@ -12,6 +12,7 @@ from gossamer._core.checks import check_choice, check_int
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer.retrieve.documents import Documents
 from gossamer.retrieve.fusion import reciprocal_rank_fusion
+from gossamer.retrieve.matches import Match
 from gossamer.retrieve.storage import generation_of, load_index, save_index
 
 _KIND = "collection"
@@ -46,6 +47,10 @@ class TextIndex(Protocol):
 
     def search(self, queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and scores (n, k), -1 where there are no more."""
+        ...
+
+    def explain(self, query: str, id: int, text: str) -> list[Match]:
+        """What makes the score of a document, given by id and text."""
         ...
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -274,6 +279,14 @@ class Collection:
             ]
             for row, values in zip(ids, scores, strict=True)
         ]
+
+    def explain(self, query: str, key: str, method: str | None = None) -> list[Match]:
+        """Terms, or pairs of tokens, that make a document's score; of fusion, those of the first method."""
+        first = next(iter(self.indexes))
+        name = check_choice("method", first if method in (None, FUSION) else method, list(self.indexes))
+        text = self.get(key)
+        id = int(self._corpus.documents.ids[self._positions[key]])
+        return self.indexes[name].explain(query, id, text)
 
     @property
     def memory(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gossamer.retrieve.collection import Corpus
+from gossamer.retrieve.matches import Match, term_matches, token_matches
 from gossamer.retrieve.multivector.fde import FDEConfig
 from gossamer.retrieve.multivector.muvera import MuveraIndex
 from gossamer.retrieve.multivector.token_encoder import TokenEncoder
@@ -60,6 +61,10 @@ class MuveraTexts:
         found = self.index.search(self.encoder.encode(queries), k, self.n_candidates)
         return found.ids, found.scores
 
+    def explain(self, query: str, id: int, text: str) -> list[Match]:
+        """For every token of the query the token of the text that is most like it."""
+        return token_matches(self.encoder, query, text)
+
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What :meth:`restore` takes."""
         return ({}, {}) if self.index is None else self.index.state()
@@ -109,6 +114,10 @@ class SparseTexts:
         at, scores, there = (np.take_along_axis(a, order, 1) for a in (at, scores, there))
         return np.where(there, self._ids[at], -1), np.where(there, scores, 0)
 
+    def explain(self, query: str, id: int, text: str) -> list[Match]:
+        """Tokens that both have."""
+        return term_matches(self.index, self.queries, query, int(np.flatnonzero(self._ids == id)[0]))
+
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What :meth:`restore` takes."""
         meta, arrays = self.index.state()
@@ -153,6 +162,10 @@ class BM25Texts:
         assert self._queries is not None
         at, scores = self._index.search(self._queries.encode(queries), k)
         return np.where(at >= 0, self._ids[at], -1), scores
+
+    def explain(self, query: str, id: int, text: str) -> list[Match]:
+        """Tokens that both have."""
+        return term_matches(self._index, self._queries, query, int(np.flatnonzero(self._ids == id)[0]))
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What :meth:`restore` takes."""
