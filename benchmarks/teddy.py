@@ -16,8 +16,8 @@ import torch
 from benchmarks.harness import Claim, compare, run
 from gossamer.graph import teddy_edge_scores
 from gossamer.nn import GCN, GIN, SparseTensor, skip_zeros
-from gossamer.sparsify import TeddyTrainer, TicketResult
-from gossamer.sparsify.graph_lottery import UGS, RandomTicket, sweep_sparsities, ticket_cost
+from gossamer.sparsify import TeddyTrainer
+from gossamer.sparsify.graph_lottery import UGS, RandomTicket, TicketResult, sweep_sparsities, ticket_cost
 
 LEVELS = (5, 10, 20)
 SEEDS = (0, 1, 2)

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "gradients": ["collect_gradients"],
         "graph_lottery.teddy": ["TeddyTrainer"],
-        "graph_lottery.ticket": ["TicketResult"],
         "masks": ["hold_masks", "masks_of", "model_sparsity", "prunable_parameters"],
         "patterns.groups": ["pattern_groups"],
         "pruners.l0_projection": ["L0Projection"],
