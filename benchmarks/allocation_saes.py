@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.allocation_saes_peer import error_of_peers, overcomplete_sae
 from benchmarks.harness import Claim, compare, run
 from benchmarks.saes_runs import STEPS, available, measured, spliced
 
@@ -229,29 +230,9 @@ def _dense_step(x: Any) -> Callable[[], None]:
 
 def _overcomplete_step(x: Any) -> Callable[[], None]:
     """The peer with a linear encoder and ReLU, as ours has; its dictionary is normalised in each product."""
-    import importlib.util
-    import sys
-    import types
-
     import torch
 
-    spec = importlib.util.find_spec("overcomplete")
-    # the package imports vision models that this needs nothing of: only its folder of autoencoders is loaded
-    package = types.ModuleType("overcomplete")
-    package.__path__ = list(spec.submodule_search_locations or []) if spec is not None else []
-    sys.modules["overcomplete"] = package
-    from overcomplete.sae.batchtopk_sae import BatchTopKSAE
-
-    class Linear(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = torch.nn.Linear(576, 9216)
-
-        def forward(self, rows: Any) -> Any:
-            pre = self.layer(rows)
-            return pre, torch.relu(pre)
-
-    sae = BatchTopKSAE(576, 9216, top_k=32 * 1024, encoder_module=Linear()).train()
+    sae = overcomplete_sae("batchtopk", 9216, 32 * 1024)
     adam = torch.optim.Adam(sae.parameters(), lr=4e-4)
 
     def step() -> None:
@@ -269,6 +250,7 @@ if __name__ == "__main__":
         "allocation-saes",
         {
             "quality": quality,
+            "peer-error": error_of_peers,
             "splicing": splicing,
             "thresholds": thresholds,
             "dead": dead,

@@ -1,0 +1,87 @@
+"""Autoencoders of overcomplete on the activations that ours are trained on: whether the peer reconstructs better."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import Claim
+from benchmarks.saes_data import activations
+from benchmarks.saes_runs import BATCH, FEATURES, STEPS, K, measured
+
+RATES = (1e-3, 2e-3, 4e-3)
+CLASSES = {"topk": "TopKSAE", "batchtopk": "BatchTopKSAE"}
+
+
+def overcomplete_sae(kind: str, features: int, kept: int) -> Any:
+    """The peer with a linear encoder and ReLU, as ours has; its dictionary is normalised in each product."""
+    import torch
+
+    if "overcomplete" not in sys.modules:
+        spec = importlib.util.find_spec("overcomplete")
+        # the package imports vision models that this needs nothing of: only its folder of autoencoders is loaded
+        package = types.ModuleType("overcomplete")
+        package.__path__ = list(spec.submodule_search_locations or []) if spec is not None else []
+        sys.modules["overcomplete"] = package
+    module = importlib.import_module(f"overcomplete.sae.{kind}_sae")
+
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(576, features)
+
+        def forward(self, rows: Any) -> Any:
+            pre = self.layer(rows)
+            return pre, torch.relu(pre)
+
+    return getattr(module, CLASSES[kind])(576, features, top_k=kept, encoder_module=Linear()).train()
+
+
+def error_of_peers(full: bool) -> Iterator[Claim]:
+    """Normalised error on test tokens, in batches of 1,024 as in training; the peer at the best of its rates."""
+    for kind, ours, label in (("topk", "token", "TopK"), ("batchtopk", "mutual", "Mutual Choice")):
+        found = {rate: _peer_error(kind, rate) for rate in RATES}
+        rate = min(found, key=lambda r: found[r])
+        yield Claim(
+            f"Normalised test error by batch, {label} against {CLASSES[kind]} of overcomplete",
+            "<= 1.01x",
+            measured(ours)["batch_mse"],
+            "",
+            found[rate],
+            f"overcomplete 0.3.0, {CLASSES[kind]}, Adam at {rate:g}",
+            note=f"{FEATURES:,} features, {K} active, {STEPS} steps, seed 0; the peer gets them centred and scaled; "
+            + ", ".join(f"{r:g}: {e:.4f}" for r, e in found.items()),
+        )
+
+
+def _peer_error(kind: str, rate: float) -> float:
+    import torch
+
+    torch.manual_seed(0)
+    train, test = (torch.from_numpy(np.asarray(activations(s).x, np.float32)) for s in ("train", "test"))
+    centre = train.mean(dim=0)
+    scale = (train - centre).square().mean().sqrt()
+    rows, test = (train - centre) / scale, (test - centre) / scale
+    sae = overcomplete_sae(kind, FEATURES, K if kind == "topk" else K * BATCH)
+    adam = torch.optim.Adam(sae.parameters(), lr=rate)
+    decay = torch.optim.lr_scheduler.LambdaLR(adam, lambda s: min(1.0, 5 * (1 - s / STEPS)))
+    for _ in range(STEPS):
+        part = rows[torch.randint(len(rows), (BATCH,))]
+        adam.zero_grad()
+        (sae(part)[2] - part).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(sae.parameters(), 1.0)
+        adam.step()
+        decay.step()
+    error = 0.0
+    with torch.no_grad():
+        for part in test.split(BATCH):
+            if kind == "batchtopk":
+                sae.top_k = K * len(part)
+            error += float((sae(part)[2] - part).double().square().sum())
+    return error / float((test - test.mean(dim=0)).double().square().sum())
