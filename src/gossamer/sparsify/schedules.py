@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from gossamer._core.checks import check_float, check_int
+from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError
 
 
@@ -58,6 +60,38 @@ def cubic_schedule(start: float, end: float, steps: int) -> np.ndarray:
     """
     start, end, steps = _checked(start, end, steps)
     return end + (start - end) * (1 - np.arange(1, steps + 1) / steps) ** 3
+
+
+def update_ratio(
+    step: int, total_steps: int, start: float = 0.5, end: float = 0.005, schedule: str = "cosine"
+) -> float:
+    r"""Share of the live weights that move at a step: :math:`e + (s - e)(1 + \cos(\pi t / T)) / 2`.
+
+    Large moves explore while weights are young; small ones at the end let them settle.
+
+    Parameters
+    ----------
+    step : int
+        t, from 0 to T.
+    total_steps : int
+        T.
+    start, end : float
+        s and e, in [0, 1].
+    schedule : {"cosine", "linear"}
+        The curve between them.
+
+    Returns
+    -------
+    float
+        Between ``start`` and ``end``. Equivalent to ``torch.optim.lr_scheduler.CosineAnnealingLR``.
+    """
+    total_steps = check_int("total_steps", total_steps, low=1)
+    part = check_int("step", step, low=0, high=total_steps) / total_steps
+    start = check_float("start", start, low=0, high=1)
+    end = check_float("end", end, low=0, high=1)
+    check_choice("schedule", schedule, ("cosine", "linear"))
+    left = (1 + math.cos(math.pi * part)) / 2 if schedule == "cosine" else 1 - part
+    return end + (start - end) * left
 
 
 def _checked(start: float, end: float, steps: int) -> tuple[float, float, int]:
