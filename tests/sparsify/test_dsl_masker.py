@@ -181,7 +181,9 @@ def test_random_growth_with_a_seed_is_set():
 def test_a_fixed_mask_never_moves_and_vectors_stay_dense():
     model = torch.nn.Linear(6, 5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    masker = DSLMasker(model.named_parameters(), optimizer, density=0.5, delta_t=1, total_steps=9, stop_fraction=0)
+    masker = DSLMasker(
+        model.named_parameters(), optimizer, density=0.5, delta_t=1, total_steps=9, stop_fraction=0
+    )
     before = masker.masks["weight"].clone()
     train(masker, lambda: (model(torch.ones(3, 6)) ** 2).sum(), 9)
     assert list(masker.masks) == ["weight"]
@@ -251,7 +253,8 @@ def test_bad_input_is_refused():
         ({"density": 0.0}, "density=0.0"), ({"density": 1.2}, "density=1.2"), ({"density": float("nan")}, "density"),
         ({"delta_t": 0}, "delta_t=0"), ({"density": 1e-4}, "live weight of 0"), ({"rho0": 2}, "rho0=2"),
         ({"prune": "magnitud"}, "did you mean 'magnitude'"), ({"grow": "all"}, "grow='all'"),
-        ({"stop_fraction": 1.1}, "stop_fraction"), ({"grad_window": 0}, "grad_window"), ({"total_steps": 0}, "total_steps"),
+        ({"stop_fraction": 1.1}, "stop_fraction"), ({"grad_window": 0}, "grad_window"),
+        ({"total_steps": 0}, "total_steps"),
         ({"scope": "row"}, "scope"), ({"init": "erk"}, "init"), ({"grow_memory": 1}, "grow_memory"),
     ):  # fmt: skip
         with pytest.raises(ArgumentError, match=words):

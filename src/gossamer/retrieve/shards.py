@@ -12,8 +12,9 @@ import numpy as np
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer._core.files import read_json, write_json
+from gossamer._core.ranking import best
 from gossamer.retrieve.multivector.muvera import MuveraIndex
-from gossamer.retrieve.ranking import SearchResult, best
+from gossamer.retrieve.ranking import SearchResult
 
 _NAME = "shards.json"
 

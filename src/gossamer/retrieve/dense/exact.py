@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gossamer._core.errors import FormatError
-from gossamer.retrieve.ranking import best
+from gossamer._core.ranking import best
 
 _BLOCK = 1 << 24  # products at a time, 64 MB
 

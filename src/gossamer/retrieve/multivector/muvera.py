@@ -13,13 +13,14 @@ import numpy as np
 from gossamer._core.arrays import widen
 from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, FormatError, UnsupportedError
+from gossamer._core.ranking import best
 from gossamer.retrieve.dense.backends import Vectors, check_backend, make_vectors
 from gossamer.retrieve.documents import Documents
 from gossamer.retrieve.multivector.chamfer import ball_carve
 from gossamer.retrieve.multivector.fde import FDEConfig, FDEncoder
 from gossamer.retrieve.multivector.ragged import TokenVectors, as_ragged
 from gossamer.retrieve.multivector.token_store import TokenStore
-from gossamer.retrieve.ranking import SearchResult, best
+from gossamer.retrieve.ranking import SearchResult
 from gossamer.retrieve.storage import load_index, save_index
 
 _KIND = "muvera"

@@ -11,10 +11,11 @@ import numpy as np
 from gossamer._core.arrays import widen
 from gossamer._core.checks import check_int
 from gossamer._core.errors import ArgumentError
+from gossamer._core.ranking import best
 from gossamer.retrieve.dense.backends import Vectors, check_backend, make_vectors
 from gossamer.retrieve.multivector.ragged import TokenVectors, as_ragged
 from gossamer.retrieve.multivector.token_store import TokenStore
-from gossamer.retrieve.ranking import SearchResult, best
+from gossamer.retrieve.ranking import SearchResult
 
 
 class SingleVectorHeuristic:

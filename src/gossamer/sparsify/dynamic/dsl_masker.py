@@ -175,6 +175,9 @@ class DSLMasker:
         """Take one step of the optimiser on the live weights; move some of them where it is time."""
         due = self._next_move()
         self.steps += 1
+        for name, p in self.params.items():
+            if p.grad is not None and p.grad.is_sparse:
+                raise UnsupportedError(f"the gradient of {name} is sparse: expected a dense one")
         needed = self.grow == "gradient" or self.prune == "taylor"
         if due is not None:
             self._collect(needed and due - self.steps < self.grad_window)
@@ -229,9 +232,16 @@ class DSLMasker:
         ArgumentError
             If names, shapes or numbers of live weights are others.
         """
-        missing = {"steps", "masks", "explored", "window", "averages", "generator", "history", "recorded"} ^ set(
-            state
-        )
+        missing = {
+            "steps",
+            "masks",
+            "explored",
+            "window",
+            "averages",
+            "generator",
+            "history",
+            "recorded",
+        } ^ set(state)
         if missing:
             raise ArgumentError(f"state: unknown or missing entries {sorted(missing)}")
         for part in ("masks", "explored"):
@@ -282,8 +292,6 @@ class DSLMasker:
         for name, p in self.params.items():
             if p.grad is None:
                 continue
-            if p.grad.is_sparse:
-                raise UnsupportedError(f"the gradient of {name} is sparse: expected a dense one")
             if into_window:
                 self._window.add(name, p.grad)
             if self.grow == "momentum":
@@ -309,7 +317,7 @@ class DSLMasker:
         self._record()
 
     def _move(self, names: list[str], ratio: float) -> tuple[int, int]:
-        """Let weights of some parameters, taken together, leave and enter; how many moved, how many of them returned."""
+        """Let weights of some parameters leave and enter; how many moved, how many of them returned."""
         theta = torch.cat([self.params[name].detach().reshape(-1) for name in names])
         live = torch.cat([self.masks[name].reshape(-1) for name in names])
         sizes = [self.masks[name].numel() for name in names]

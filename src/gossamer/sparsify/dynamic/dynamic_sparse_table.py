@@ -106,7 +106,9 @@ class DynamicSparseTable(torch.nn.Module):
         dense = to_numpy(table)
         live = dense != 0 if mask is None else to_numpy(mask)
         if dense.ndim != 2 or live.shape != dense.shape or live.dtype != bool:
-            raise ShapeError(f"table {dense.shape}, mask {live.shape} {live.dtype}: expected matrices, mask bool")
+            raise ShapeError(
+                f"table {dense.shape}, mask {live.shape} {live.dtype}: expected matrices, mask bool"
+            )
         rows, columns = np.nonzero(live)
         return cls(_pointers(rows, len(dense)), columns, dense[rows, columns], dense.shape[1])
 
