@@ -222,7 +222,8 @@ class Recommender(BaseEstimator):
         if about.get("class") != cls.__name__:
             raise FormatError(f"{path}: holds a {about.get('class')}, expected a {cls.__name__}")
         try:
-            model = cls(**about["params"])
+            params = about["params"].items()  # JSON has no tuples
+            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params})
             indptr, indices = more["seen.indptr"], more["seen.indices"]
             shape = (len(indptr) - 1, int(about["n_items"]))
             seen = scipy.sparse.csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
