@@ -13,8 +13,8 @@ from gossamer.graph.cluster.augmented import augment_with_attributes
 from gossamer.graph.cluster.block_kmeans import BlockKMeansResult, block_kmeans
 from gossamer.graph.cluster.criteria import Modularity, entropy_of
 from gossamer.graph.cluster.laplacian import laplacian_spd
-from gossamer.graph.cluster.simple_graph import simple_adjacency
 from gossamer.graph.cluster.smooth_vectors import orthonormal_coordinates
+from gossamer.graph.simple_graph import simple_adjacency
 from gossamer.solve.multigrid.bootstrap import BootstrapAMG
 
 SELECT = ("modularity", "inertia")

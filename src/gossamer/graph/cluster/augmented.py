@@ -9,7 +9,7 @@ import scipy.sparse
 
 from gossamer._core.checks import check_float
 from gossamer.graph.cluster.attributes import encode_attributes
-from gossamer.graph.cluster.simple_graph import simple_adjacency
+from gossamer.graph.simple_graph import simple_adjacency
 
 
 def augment_with_attributes(

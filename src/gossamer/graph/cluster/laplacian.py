@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from gossamer.graph.cluster.simple_graph import simple_adjacency
+from gossamer.graph.simple_graph import simple_adjacency
 
 
 def laplacian_spd(A: Any, *, weighted: bool = True) -> scipy.sparse.csr_array:

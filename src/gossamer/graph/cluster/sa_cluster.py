@@ -12,7 +12,7 @@ from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import CostError
 from gossamer.graph.cluster.augmented import augment_with_attributes
 from gossamer.graph.cluster.criteria import Modularity, entropy_of
-from gossamer.graph.cluster.simple_graph import simple_adjacency
+from gossamer.graph.simple_graph import simple_adjacency
 
 MOST_NODES = 10_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -210,11 +211,12 @@ class SparseTensor:
         return zeros.index_put((self.pattern.rows, self.pattern.columns), self.values, accumulate=True)
 
     def __matmul__(self, x: torch.Tensor) -> torch.Tensor:
-        """Product with x of shape (m,) or (m, d), in the dtype of x."""
-        if x.ndim not in (1, 2) or x.shape[0] != self.shape[1]:
+        """Product with x of shape (m, ...), over its first axis, in the dtype of x."""
+        if x.ndim == 0 or x.shape[0] != self.shape[1]:
             raise ShapeError(f"x has shape {tuple(x.shape)}: expected {self.shape[1]} rows")
-        y = _Product.apply(self.values, x[:, None] if x.ndim == 1 else x, self.pattern)
-        return y[:, 0] if x.ndim == 1 else y
+        columns = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
+        y = _Product.apply(self.values, columns, self.pattern)
+        return y if x.ndim == 2 else y.reshape(len(y), *x.shape[1:])
 
     def sum_rows(self, values: torch.Tensor | None = None) -> torch.Tensor:
         """Sum entries of each row, or what stands for them: (E,) or (E, d) to (n,) or (n, d)."""

@@ -1,4 +1,4 @@
-"""Graphs as this chapter takes them: undirected, without loops, in double precision."""
+"""Graphs as most methods take them: undirected, without loops, in double precision."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Where a node stands in its graph: spectra, their stability, and cycles to judge them by."""

@@ -1,0 +1,1 @@
+"""Positional encodings of graphs that do not depend on the choice of eigenvectors, and networks that take them."""
