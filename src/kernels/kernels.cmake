@@ -2,7 +2,7 @@
 # tests/kernels/aarch64.
 
 # A family is a folder: <isa>.cpp for each ISA, bind.cpp for Python.
-set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate multigrid inverted maxsim unmix)
+set(GOSSAMER_FAMILIES csr quant gqs nm block lowrank decoder encoder linear fisher spgemm lscd monarch monomial ssm tensor_attention walsh gaunt fftconv depthwise descent relax transport completion elliptic topk multiview coding evolve propagate multigrid inverted maxsim unmix contrast)
 set(GOSSAMER_OPTIONS -Wall -Wextra -ffp-contract=fast -fno-math-errno -Wno-psabi)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -8,7 +8,7 @@
 #define GOSSAMER_FAMILIES(X) X(csr) X(quant) X(gqs) X(nm) X(block) X(lowrank) X(decoder) X(encoder) X(linear) \
     X(fisher) X(spgemm) X(lscd) X(monarch) X(monomial) X(ssm) X(tensor_attention) X(walsh) X(gaunt) X(fftconv) X(depthwise) \
     X(descent) X(relax) X(transport) X(completion) X(elliptic) X(topk) X(multiview) X(coding) X(evolve) X(propagate) X(multigrid) \
-    X(inverted) X(maxsim) X(unmix)
+    X(inverted) X(maxsim) X(unmix) X(contrast)
 
 #define GOSSAMER_DECLARE(family) namespace gossamer::family { void bind(nb::module_&); }
 GOSSAMER_FAMILIES(GOSSAMER_DECLARE)

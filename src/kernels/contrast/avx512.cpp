@@ -1,0 +1,3 @@
+#include "contrast.inl"
+
+const gossamer::contrast::Table gossamer::contrast::avx512_table = gossamer::contrast::kernels;

@@ -1,0 +1,3 @@
+#include "contrast.inl"
+
+const gossamer::contrast::Table gossamer::contrast::neon_table = gossamer::contrast::kernels;
