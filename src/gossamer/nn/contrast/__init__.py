@@ -1,0 +1,1 @@
+"""Losses that pull neighbours together and push the rest apart."""
