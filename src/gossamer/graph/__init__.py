@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     attributes={
         "causal.dag_metrics": ["cpdag", "dag_metrics", "edge_average_precision"],
         "causal.linear_sem": ["LinearSEM", "simulate_dag", "simulate_linear_sem"],
+        "cluster.agreement": ["cluster_metrics"],
         "cluster.attributed_amg": ["AttributedAMGClustering"],
         "cluster.attributed_graphs": [
             "AttributedGraph",
@@ -21,6 +22,9 @@ __getattr__, __dir__, __all__ = attach(
         "cluster.laplacian": ["laplacian_spd"],
         "cluster.sa_cluster": ["SACluster"],
         "cluster.smooth_vectors": ["smooth_vectors"],
+        "contrast.influence": ["influence_matrix"],
+        "contrast.nearest_neighbours": ["knn_graph"],
+        "contrast.pamcgc": ["PamCGC"],
         "embed.fastrp": ["FastRP", "fastrp_embedding"],
         "embed.projection": ["very_sparse_projection"],
         "embed.tune": ["TuneResult", "holdout_score", "tune_fastrp"],

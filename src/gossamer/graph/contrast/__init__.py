@@ -1,0 +1,1 @@
+"""Clusters of nodes whose features are learnt by contrast with their neighbours."""
