@@ -78,8 +78,8 @@ def neighbour_sums(
     r"""Positive terms :math:`p_i = \sum_j \gamma_{ij} e^{\tau \langle u_i, u_j \rangle}` of the centres.
 
     The product of a row with itself counts as 0. Differentiable to any order. By kernels, which keep nothing of the
-    size of the edges, on the CPU in float32 and float64; else, and for second derivatives, torch gathers both ends of each
-    pair.
+    size of the edges, on the CPU in float32 and float64; else, and for second derivatives, torch gathers
+    both ends of each pair.
 
     Parameters
     ----------
