@@ -14,7 +14,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gossamer._core.errors import ArgumentError, CostError, ShapeError
+from gossamer._core.errors import ArgumentError, CostError, ShapeError, UnsupportedError
 from gossamer.graph import PamCGC, attributed_sbm, cluster_metrics, influence_matrix, knn_graph
 from gossamer.graph.contrast import influence as influence_module
 from gossamer.graph.contrast.autoencoder import Perceptron, as_input
@@ -116,6 +116,19 @@ def test_without_epochs_it_is_k_means_on_the_autoencoder(planted):
     assert np.mean(distance.argmin(1) == model.labels_) > 0.99
     means = [model.embedding_[model.labels_ == a].mean(0) for a in range(4)]
     np.testing.assert_allclose(means, model.cluster_centers_, atol=1e-3)
+
+
+def test_an_encoder_that_is_given_is_copied_and_trained_on(planted):
+    X, A, _ = planted
+    base = PamCGC(4, **{**QUICK, "epochs": 0}).fit(X, A)
+    before = base.embedding_.copy()
+    start = PamCGC(4, encoder=base.encoder_, **{**QUICK, "epochs": 0}).fit(X, A)
+    assert np.array_equal(start.embedding_, before)
+    assert start.history_["reconstruction"] == []
+    trained = clone(start).set_params(epochs=3).fit(X, A)
+    assert not np.array_equal(trained.embedding_, before)
+    with torch.no_grad():
+        assert np.array_equal(base.encoder_(as_input(X)).numpy(), before)
 
 
 def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_one_alone(planted):
@@ -283,6 +296,7 @@ def test_bad_input_is_named(planted):
         (ArgumentError, "A has 1 weights that are negative", lambda: PamCGC(3).fit(X, negative)),
         (ValueError, "NaN", lambda: PamCGC(3).fit(nan, A)),
         (ArgumentError, "two graphs", lambda: PamCGC(3).fit(X, A, A)),
+        (UnsupportedError, "encoder is a str", lambda: PamCGC(3, encoder="mlp").fit(X, A)),
         (ArgumentError, "loss='all'", lambda: PamCGC(3, loss="all").fit(X, A)),
         (ArgumentError, "hidden='huge'", lambda: PamCGC(3, hidden="huge").fit(X, A)),
         (ArgumentError, "hidden=0", lambda: PamCGC(3, hidden=(0,)).fit(X, A)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gossamer._core.arrays import is_torch
 from gossamer._core.checks import check_choice, check_float, check_int
-from gossamer._core.errors import ArgumentError, ShapeError
+from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.graph.contrast.autoencoder import PRESETS, as_input, pretrained
 from gossamer.graph.contrast.influence import influence_matrix
@@ -77,6 +78,9 @@ class PamCGC(ClusterMixin, BaseEstimator):
         Share of the past in those averages, in [0, 1).
     n_init : int
         Starts of K-means.
+    encoder : torch.nn.Module, optional
+        Start from a copy of this one, such as the ``encoder_`` of a fit without epochs, in place of pre-training, to
+        compare settings of the contrast. ``hidden``, ``latent`` and ``pretrain_epochs`` have no effect then.
     random_state : int, Generator or None
         Of all draws.
 
@@ -152,6 +156,7 @@ class PamCGC(ClusterMixin, BaseEstimator):
         batch_size: int | None = None,
         momentum: float = 0.9,
         n_init: int = 20,
+        encoder: torch.nn.Module | None = None,
         random_state: RandomState = None,
     ) -> None:
         self.n_clusters = n_clusters
@@ -174,6 +179,7 @@ class PamCGC(ClusterMixin, BaseEstimator):
         self.batch_size = batch_size
         self.momentum = momentum
         self.n_init = n_init
+        self.encoder = encoder
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, A: Any = None) -> PamCGC:
@@ -202,13 +208,7 @@ class PamCGC(ClusterMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         contrast = self._contrast(rng)
         gamma = self._influence(X, _graph(y, A))
-        encoder, reconstruction = pretrained(
-            X,
-            hidden,
-            check_int("latent", self.latent, low=1),
-            check_int("pretrain_epochs", self.pretrain_epochs, low=0),
-            rng,
-        )
+        encoder, reconstruction = self._encoder(X, hidden, rng)
         with torch.no_grad():
             z = encoder(as_input(X)).numpy()
         means = KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(z)
@@ -234,6 +234,19 @@ class PamCGC(ClusterMixin, BaseEstimator):
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=False)
         _, q = memberships(self.encoder_, torch.from_numpy(self.cluster_centers_), X)
         return q.numpy().argmax(axis=1)
+
+    def _encoder(
+        self, X: Any, hidden: tuple[int, ...], rng: np.random.Generator
+    ) -> tuple[torch.nn.Module, list[float]]:
+        latent = check_int("latent", self.latent, low=1)
+        passes = check_int("pretrain_epochs", self.pretrain_epochs, low=0)
+        if self.encoder is None:
+            return pretrained(X, hidden, latent, passes, rng)
+        if not isinstance(self.encoder, torch.nn.Module):
+            raise UnsupportedError(
+                f"encoder is a {type(self.encoder).__name__}: expected a torch.nn.Module or None"
+            )
+        return copy.deepcopy(self.encoder), []
 
     def _hidden(self) -> tuple[int, ...]:
         if isinstance(self.hidden, str):

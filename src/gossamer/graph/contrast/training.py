@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 
 from gossamer._core.errors import ArgumentError
-from gossamer.graph.contrast.autoencoder import Perceptron, as_input
+from gossamer.graph.contrast.autoencoder import as_input
 from gossamer.graph.contrast.soft_clusters import divergence, sharpened, soft_assignment
 
 Batch = tuple[np.ndarray, Any, Any, torch.Tensor | None]
@@ -26,7 +26,7 @@ class Training:
 
     Attributes
     ----------
-    encoder : Perceptron
+    encoder : torch.nn.Module
         From rows to representations.
     centres : Parameter, shape (k, d)
         Of clusters.
@@ -38,7 +38,7 @@ class Training:
         Of Adam.
     """
 
-    encoder: Perceptron
+    encoder: torch.nn.Module
     centres: torch.nn.Parameter
     contrast: Contrast
     alpha: float
