@@ -313,6 +313,23 @@ def test_channels_are_scaled_by_their_size_in_the_first_training_batch():
         make(channel_scale=None).calibrate(*batch.args)
 
 
+def test_sparse_powers_give_what_the_whole_spectrum_gives():
+    batch = laplacian_batch([*FIVE, nx.disjoint_union(nx.path_graph(3), nx.empty_graph(2))])
+    for block in (256, 5, None):
+        pe = make("power", "mlp", m=6, block=block)
+        sparse = pe.from_adjacency(batch.edge_index, batch.batch)
+        scale = pe.channel_rms.clone()
+        pe.calibrated.fill_(False)
+        pe.channel_rms.fill_(1)
+        torch.testing.assert_close(pe(*batch.args), sparse, rtol=0, atol=1e-10)
+        torch.testing.assert_close(pe.channel_rms, scale)
+        (gradient,) = torch.autograd.grad(sparse.square().sum(), pe.rho.net[0].weight)
+        (expected,) = torch.autograd.grad(pe(*batch.args).square().sum(), pe.rho.net[0].weight)
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
+    with pytest.raises(UnsupportedError, match="GINRho"):
+        make("power", "gin").from_adjacency(batch.edge_index, batch.batch)
+
+
 class OwnPhi(torch.nn.Module):
     def forward(self, lam, mask):
         assert lam.shape[:2] == mask.shape
