@@ -33,6 +33,7 @@ from gossamer.learn.recommend.bayesian_ranking import VectorPairs, bpr_loss
 from gossamer.learn.recommend.interactions import Seen, as_interactions
 from gossamer.learn.recommend.lightgcn import AveragedPairs, propagation_matrix
 from gossamer.learn.recommend.neumf import PairNetwork
+from gossamer.learn.recommend.top_items import top_items
 from gossamer.retrieve import ndcg, recall
 
 SMALL = [
@@ -164,6 +165,21 @@ def test_a_seed_gives_the_same_model_and_density_one_the_dense_one(model):
     full = clone(model).set_params(density=1.0).fit(R).score([0, 5])
     np.testing.assert_allclose(full, first, atol=1e-6)
     assert not np.allclose(first, clone(model).set_params(random_state=1).fit(R).score([0, 5]))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_best_items_are_those_of_a_stable_sort(order):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(-6, 9, (40, 30)).astype(np.float32)  # ties; some rows have few positive scores
+    scores[rng.random(scores.shape) < 0.2] = -np.inf
+    scores[3] = -1
+    scores[4] = -np.inf
+    items, values = top_items(np.asarray(scores, order=order), 7)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :7]
+    found = np.take_along_axis(scores, expected, 1)
+    np.testing.assert_array_equal(values, found)
+    np.testing.assert_array_equal(items, np.where(np.isneginf(found), -1, expected))
+    assert top_items(scores[:0], 7)[0].shape == (0, 7)
 
 
 def test_propagation_is_the_mean_of_matrix_powers():

@@ -106,7 +106,7 @@ class MFRecommender(PairRecommender):
 
     def _scores(self, users: np.ndarray, ready: Any) -> np.ndarray:
         u = self._stored.rows(TABLE, users)
-        return self._stored.dot(TABLE, u.T, self.n_users_, self.n_users_ + self.n_items_).T
+        return self._stored.products(TABLE, u, self.n_users_, self.n_users_ + self.n_items_)
 
     def _scoring_flops(self, users: int) -> float:
         items = np.arange(self.n_users_, self.n_users_ + self.n_items_)

@@ -18,9 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from gossamer._core.checks import check_float, check_int
 from gossamer._core.errors import ArgumentError, FormatError
 from gossamer._core.random import check_random_state
-from gossamer._core.ranking import best
 from gossamer.learn.recommend.interactions import as_interactions, check_users
 from gossamer.learn.recommend.stored_tables import StoredTables
+from gossamer.learn.recommend.top_items import top_items
 from gossamer.sparsify import DSLMasker, DynamicSparseTable, Exploration
 
 _SCORES = 1 << 22  # at a time
@@ -159,7 +159,7 @@ class Recommender(BaseEstimator):
             if exclude_seen:
                 had = self.seen_[users[rows]].tocoo()
                 found[had.row, had.col] = -np.inf
-            items[rows], scores[rows] = best(found, k)
+            items[rows], scores[rows] = top_items(found, k)
         return items, scores
 
     def score(self, user_ids: Any) -> np.ndarray:
@@ -252,7 +252,7 @@ class Recommender(BaseEstimator):
         size = max(_SCORES // self.n_items_, 1)
         for start in range(0, len(users), size):
             rows = slice(start, min(start + size, len(users)))
-            yield rows, np.ascontiguousarray(self._scores(users[rows], ready))
+            yield rows, self._scores(users[rows], ready)
 
     def _arranged(
         self, params: dict[str, torch.Tensor], masks: dict[str, torch.Tensor] | None

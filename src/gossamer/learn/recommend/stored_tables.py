@@ -18,6 +18,7 @@ from gossamer._core.files import atomic_path
 from gossamer.sparsify import DynamicSparseTable
 
 FORMAT = "gossamer recommender 1"
+_USERS = 128
 
 
 class StoredTables:
@@ -77,6 +78,17 @@ class StoredTables:
         """Rows from ``start`` to ``stop`` times the columns of x, (stop - start, m)."""
         entry = self.entries[name]
         return entry.dot(x, start, stop) if isinstance(entry, DynamicSparseTable) else entry[start:stop] @ x
+
+    def products(self, name: str, x: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """Rows of x (m, d) times rows from ``start`` to ``stop``, (m, stop - start)."""
+        entry = self.entries[name]
+        if not isinstance(entry, DynamicSparseTable):
+            return x @ entry[start:stop].T
+        out = np.empty((len(x), stop - start), np.float32)
+        for first in range(0, len(x), _USERS):  # turned over while they are in the cache
+            rows = slice(first, first + _USERS)
+            out[rows] = entry.dot(x[rows].T, start, stop).T
+        return out
 
     def propagate(self, name: str, graph: scipy.sparse.csr_array) -> np.ndarray:
         """A sparse matrix (m, n) times the whole, (m, d)."""
