@@ -35,8 +35,8 @@ class StoredTables:
 
     @classmethod
     def of(cls, params: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Tensor] | None) -> StoredTables:
-        """Trained parameters; those that have a mask in compressed rows."""
-        masks = masks or {}
+        """Trained parameters; those that have a mask with zeros in compressed rows."""
+        masks = {name: mask for name, mask in (masks or {}).items() if not bool(mask.all())}
         return cls(
             {
                 name: DynamicSparseTable.from_dense(p.detach(), masks[name])
