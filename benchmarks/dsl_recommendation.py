@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.dsl_recommendation_data import movielens
-from benchmarks.dsl_recommendation_runs import FIXED, MF, MOVING, available, figures
+from benchmarks.dsl_recommendation_runs import FIXED, MF, MOVING, figures, trained
 from benchmarks.harness import Claim, compare, run
 from gossamer import set_threads
 
@@ -24,22 +24,23 @@ PAPER = (
 METRIC = "test ndcg@20"
 
 
-def _all(name: str, key: str = METRIC) -> list[float]:
-    """Of the seeds that were trained; of the first one, trained now, if none was."""
-    return [found[key] for found in available(name) or [figures(name, 0)]]
+def _all(name: str, key: str, seeds: list[int]) -> list[float]:
+    return [figures(name, seed)[key] for seed in seeds]
 
 
-def _mean(name: str, key: str = METRIC) -> float:
-    return float(np.mean(_all(name, key)))
+def _mean(name: str, key: str, seeds: list[int] | None = None) -> float:
+    return float(np.mean(_all(name, key, trained(name) if seeds is None else seeds)))
 
 
 def _against(ours: str, peer: str, target: str, title: str, words: str, note: str = "") -> Claim:
-    """A claim on the means over seeds of two settings."""
-    seeds = f"mean of {len(_all(ours))} and {len(_all(peer))} seeds"
-    recalls = f"recall@20: ours {_mean(ours, 'test recall@20'):.4f}, peer {_mean(peer, 'test recall@20'):.4f}"
-    spread = {"kind": "seeds", "values": {"ours": _all(ours), "peer": _all(peer)}}
-    return Claim(title, target, _mean(ours), "NDCG@20", _mean(peer), words, spread=spread, paper=PAPER,
-                 note=f"{seeds}; {recalls}{'; ' + note if note else ''}")  # fmt: skip
+    """A claim on the means of two settings over the seeds that both were trained with."""
+    seeds = trained(ours, peer)
+    values = {"ours": _all(ours, METRIC, seeds), "peer": _all(peer, METRIC, seeds)}
+    recalls = [f"{_mean(name, 'test recall@20', seeds):.4f}" for name in (ours, peer)]
+    return Claim(title, target, float(np.mean(values["ours"])), "NDCG@20", float(np.mean(values["peer"])), words,
+                 spread={"kind": "seeds", "values": values}, paper=PAPER,
+                 note=f"mean of {len(seeds)} seeds; recall@20: ours {recalls[0]}, peer {recalls[1]}"
+                 f"{'; ' + note if note else ''}")  # fmt: skip
 
 
 def lightgcn(full: bool) -> Iterator[Claim]:

@@ -73,9 +73,11 @@ def figures(name: str, seed: int) -> dict[str, float]:
     return read_json(path)
 
 
-def available(name: str) -> list[dict[str, float]]:
-    """The figures of the seeds with which a setting was trained."""
-    return [figures(name, seed) for seed in SEEDS if (CACHE / f"{name}-{seed}.json").exists()]
+def trained(*names: str) -> list[int]:
+    """Seeds with which all of these settings were trained; the first seed, trained now, if there is none."""
+    return [seed for seed in SEEDS if all((CACHE / f"{name}-{seed}.json").exists() for name in names)] or [
+        SEEDS[0]
+    ]
 
 
 def _train(name: str, seed: int) -> dict[str, float]:

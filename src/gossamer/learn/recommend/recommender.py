@@ -260,6 +260,11 @@ class Recommender(BaseEstimator):
         """Parameters and masks in the form in which they are stored."""
         return params, masks
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = tags.input_tags.positive_only = True
+        return tags
+
     _user_tables: tuple[str, ...] = ()
 
     def _prepare(self) -> Any:
