@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 import scipy.sparse
 import torch
 from sklearn.base import clone
@@ -152,6 +154,14 @@ def test_the_budget_is_stored_and_the_file_gives_the_same_lists(model, tmp_path)
         for ours, theirs in zip(fitted.recommend(np.arange(60), k=15), again.recommend(np.arange(60), k=15)):
             np.testing.assert_array_equal(ours, theirs)
         assert again.get_params() == fitted.get_params()
+    path = tmp_path / "other.safetensors"
+    with safetensors.safe_open(tmp_path / "model.safetensors", "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()["gossamer"]
+    for changed in (about.replace('"n_items": 40', '"n_items": 41'), about.replace('"dim"', '"dims"'), "{}"):
+        safetensors.numpy.save_file(tensors, path, {"gossamer": changed})
+        with pytest.raises(FormatError, match="not a"):
+            type(model).load(path)
     other = SMALL[0] if not isinstance(model, MFRecommender) else SMALL[1]
     with pytest.raises(FormatError, match="expected a"):
         type(other).load(tmp_path / "model.safetensors")

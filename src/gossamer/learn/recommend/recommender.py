@@ -222,12 +222,17 @@ class Recommender(BaseEstimator):
         if about.get("class") != cls.__name__:
             raise FormatError(f"{path}: holds a {about.get('class')}, expected a {cls.__name__}")
         try:
-            params = about["params"].items()  # JSON has no tuples
-            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params})
+            settings = about["params"].items()  # JSON has no tuples
+            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings})
             indptr, indices = more["seen.indptr"], more["seen.indices"]
             shape = (len(indptr) - 1, int(about["n_items"]))
             seen = scipy.sparse.csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
             seen.check_format(full_check=True)
+            params, _ = model._arranged(
+                dict(model._network(seen, torch.Generator()).named_parameters()), None
+            )
+            if stored.shapes != (wanted := {name: tuple(p.shape) for name, p in params.items()}):
+                raise ValueError(f"tables {stored.shapes}, expected {wanted}")
             model.explorations_, model.history_, model.explored_fraction_ = [], {}, float("nan")
             model._keep(seen, stored)
         except (KeyError, TypeError, ValueError) as error:

@@ -61,6 +61,11 @@ class StoredTables:
         """Bytes of all."""
         return sum(entry.nbytes for entry in self.entries.values())
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all."""
+        return {name: tuple(entry.shape) for name, entry in self.entries.items()}
+
     def count(self, name: str) -> int:
         """Weights that are stored of one."""
         entry = self.entries[name]
