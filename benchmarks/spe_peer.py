@@ -58,7 +58,8 @@ class Geometric(torch.nn.Module):
         attributes = torch.zeros(graphs.edge_index.shape[1], 1) if attributes is None else attributes
         h = self.nodes(x) + self.first(pe)
         for layer, each in zip(self.layers, self.each):
-            h = h + layer(h + each(pe), graphs.edge_index, attributes)
+            h = h + each(pe)
+            h = h + layer(h, graphs.edge_index, attributes)
         return self.out(h if self.of_nodes else global_add_pool(h, graphs.batch))
 
 

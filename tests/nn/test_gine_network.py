@@ -101,13 +101,14 @@ def test_it_computes_what_layers_of_pytorch_geometric_do():
     geometric = pytest.importorskip("torch_geometric.nn")
     torch.manual_seed(0)
     batch, x, e = inputs()
-    net = GINE(3, 6, 2, layers=2, edge_features=2, pool=None).double()
-    h = net.nodes(x)
-    for layer in net.layers:
+    net = GINE(3, 6, 2, layers=2, edge_features=2, pe_dim=10, pool=None).double()
+    h = net.nodes(x) + net.first(batch.V)
+    for layer, each in zip(net.layers, net.each):
         peer = geometric.GINEConv(layer.net, eps=float(layer.eps), edge_dim=2).double()
         peer.lin.load_state_dict(layer.edges.state_dict())
+        h = h + each(batch.V)
         h = h + peer(h, batch.edge_index, e)
-    torch.testing.assert_close(net(x, batch.edge_index, e, batch.batch), net.out(h))
+    torch.testing.assert_close(net(x, batch.edge_index, e, batch.batch, batch.V), net.out(h))
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,19 @@ def test_graphs_of_a_batch_do_not_see_each_other_and_nodes_have_no_order(name):
         torch.testing.assert_close(moved, pe(*single.args)[order], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", list(EVERY))
+def test_a_node_alone_and_graphs_without_edges_are_graphs(name):
+    torch.manual_seed(0)
+    pe, batch = EVERY[name](), laplacian_batch([nx.empty_graph(1), nx.empty_graph(3)], 20)
+    assert batch.lam.eq(0).all()
+    out = pe(*batch.args)
+    assert out.isfinite().all()
+    torch.testing.assert_close(out[:1], pe(*batch.take([0]).args), rtol=0, atol=1e-10)
+    if name in ("signnet", "signnet-concat"):  # it sees the vectors, of which each node has another one
+        return
+    torch.testing.assert_close(out[1:], out[1:2].expand(3, 5), rtol=0, atol=1e-10)
+
+
 def test_powers_of_the_normalised_adjacency_come_out():
     graph = nx.gnp_random_graph(9, 0.4, seed=3)
     A = nx.to_numpy_array(graph)
@@ -212,15 +225,20 @@ def test_the_encoding_is_continuous_up_to_the_crossing_on_both_sides():
         assert np.polyfit(np.log(STEPS), np.log(distance), 1)[0] >= 0.45
 
 
-def test_hard_partitions_and_vectors_jump_where_eigenvalues_cross():
-    for pe in (Raw(), Signed(), make("indicator", d=8, m=8)):
+def test_vectors_jump_where_eigenvalues_cross():
+    for pe in (Raw(), Signed()):
         distance, _ = moves(pe)
-        # at 1e-6 and below the rounded eigenvalues are one: the partition jumped where they became equal
-        assert distance[:4].min() >= 0.1 if isinstance(pe, SPE) else distance[-1] >= 0.1
-    pe = make("indicator", d=8, m=8)
-    for t in (1e-8,):
-        apart = encode(pe, crossing(t)) - encode(pe, crossing(1e-4))
-        assert float(apart.norm()) >= 0.1
+        assert distance[-1] >= 0.1
+
+
+def test_hard_partitions_jump_where_the_rounded_eigenvalues_part():
+    for pe in (make("indicator", d=8, m=8), BasisNetPE(8, 5, hidden=8, layers=2).double()):
+        for away in (1e-2, 1e-3):
+            near, far = (crossing(5e-6 * (1 + side * away)) for side in (-1, 1))
+            assert np.linalg.norm(near - far) < 2e-7
+            assert float((encode(pe, near) - encode(pe, far)).norm()) >= 0.1
+    smooth = make("mlp", d=8, m=8)
+    assert float((encode(smooth, near) - encode(smooth, far)).norm()) < 1e-4
 
 
 class Diagonal(torch.nn.Module):

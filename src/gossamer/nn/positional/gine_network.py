@@ -20,9 +20,9 @@ POOLS = ("sum", "mean", None)
 class GINE(torch.nn.Module):
     r"""Layers of :class:`GINEConv` with residuals, into which a positional encoding enters before and in each.
 
-    .. math:: h_v \leftarrow W x_v + W' \mathrm{PE}_v, \qquad
-        h_v \leftarrow h_v + f\Big((1 + \epsilon) g_v + \sum_u w_{uv}\, \mathrm{relu}(g_u + e_{uv})\Big),
-        \quad g_v = h_v + f'(\mathrm{PE}_v)
+    .. math:: h_v \leftarrow W x_v + W' \mathrm{PE}_v, \quad\text{then in each layer}\quad
+        h_v \leftarrow h_v + f'(\mathrm{PE}_v), \quad
+        h_v \leftarrow h_v + f\Big((1 + \epsilon) h_v + \sum_u w_{uv}\, \mathrm{relu}(h_u + e_{uv})\Big)
 
     Parameters
     ----------
@@ -135,11 +135,12 @@ class GINE(torch.nn.Module):
         if pe is not None and self.first is not None:
             h = h + self.first(pe.to(kind))
         for number, layer in enumerate(self.layers):
-            g = h + self.each[number](pe.to(kind)) if pe is not None and self.each else h
+            if pe is not None and self.each:
+                h = h + self.each[number](pe.to(kind))
             weighed = adj
             if pe is not None and self.peg:
                 weighed = adj.with_values(self.weights[number](pe, edge_index)[order, 0])
-            h = h + layer(g, weighed, edges)
+            h = h + layer(h, weighed, edges)
         return self.out(h if self.pool is None else self._pooled(h, batch))
 
     def _pooled(self, h: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
