@@ -73,7 +73,10 @@ def recbole_lightgcn(
             from gossamer.learn.recommend.lightgcn import propagation_matrix
 
             A = propagation_matrix(train).tocoo()
-            return torch.sparse_coo_tensor(np.array([A.row, A.col]), A.data, A.shape).coalesce()
+            place = torch.from_numpy(np.array([A.row, A.col]))
+            return torch.sparse_coo_tensor(
+                place, torch.from_numpy(A.data), A.shape, check_invariants=True
+            ).coalesce()
 
     config = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "NEG_PREFIX": "neg_", "device": "cpu",
               "embedding_size": 64, "n_layers": 3, "reg_weight": reg, "require_pow": True}  # fmt: skip

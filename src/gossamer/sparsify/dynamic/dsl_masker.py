@@ -232,16 +232,7 @@ class DSLMasker:
         ArgumentError
             If names, shapes or numbers of live weights are others.
         """
-        missing = {
-            "steps",
-            "masks",
-            "explored",
-            "window",
-            "averages",
-            "generator",
-            "history",
-            "recorded",
-        } ^ set(state)
+        missing = set(self.state_dict()) ^ set(state)
         if missing:
             raise ArgumentError(f"state: unknown or missing entries {sorted(missing)}")
         for part in ("masks", "explored"):
