@@ -189,14 +189,21 @@ def _quality(title: str, X: Any, A: Any, y: np.ndarray, order: int, acc: str, nm
     if acc:
         yield Claim(f"{title}: accuracy", acc, ours["acc"], "", spread=spread["acc"], paper=PAPER, note=note)
         yield Claim(f"{title}: NMI", nmi, ours["nmi"], "", spread=spread["nmi"])
-    for row, target in (("AE + K-means", ">= 0.1"), ("full loss", ">= -0.03"), ("sampled loss", ">= -0.01")):
-        gains = [found["PamCGC"]["nmi"] - found[row]["nmi"] for found in tables]
-        yield Claim(f"{title}: NMI less that of {row}", target, float(np.mean(gains)), "",
-                    spread={"kind": "seeds", "values": gains}, note="" if acc else note)  # fmt: skip
+    gains = _differences(tables, "PamCGC", "AE + K-means")
+    yield Claim(f"{title}: NMI less that of AE + K-means", ">= 0.1", float(np.mean(gains)), "",
+                spread={"kind": "seeds", "values": gains}, note="" if acc else note)  # fmt: skip
+    for row, target in (("full loss", "<= 0.03"), ("sampled loss", "<= 0.01")):
+        lost = _differences(tables, row, "PamCGC")
+        yield Claim(f"{title}: NMI of the {row} less ours", target, float(np.mean(lost)), "",
+                    spread={"kind": "seeds", "values": lost})  # fmt: skip
     yield Claim(f"{title}: NMI against spectral clustering of the graph", "> 1x", ours["nmi"], "",
                 mean["spectral"]["nmi"], "SpectralClustering (scikit-learn) on the largest component")  # fmt: skip
     yield Claim(f"{title}: NMI against Louvain, which chooses the number of clusters", "> 1x", ours["nmi"], "",
                 mean["Louvain"]["nmi"], "Louvain (scikit-network)")  # fmt: skip
+
+
+def _differences(tables: list[dict[str, dict[str, float]]], one: str, other: str) -> list[float]:
+    return [found[one]["nmi"] - found[other]["nmi"] for found in tables]
 
 
 def cora(full: bool) -> Iterator[Claim]:
