@@ -55,7 +55,8 @@ class PamCGC(ClusterMixin, BaseEstimator):
     latent : int
         Width of the representation.
     pretrain_epochs : int
-        Passes of the autoencoder, in batches of 256 with Adam at 1e-3; may be 0.
+        Passes of the autoencoder, in batches of 256 with Adam at 1e-3; may be 0. Steps count: a few thousand
+        nodes need hundreds of passes, or clusters empty in the contrast.
     epochs : int
         Passes of the contrast; 0 leaves K-means on the autoencoder.
     lr : float
