@@ -15,8 +15,8 @@ import numpy as np
 CACHE = Path(__file__).parents[1] / ".cache" / "saes"
 HOOK = "model.layers.17"
 LENGTH, BATCH = 128, 8
-PARTS = {"train": (0, 27), "validation": (36, 38), "test": (38, 42)}
-"""Batches of 1,024 tokens of the text, from and to: 27,000 to train on, 2,000 to choose by, 4,000 to report on."""
+PARTS = {"train": (0, 40), "validation": (40, 44), "test": (44, 52)}
+"""Batches of 1,024 tokens of the text, from and to: 40,000 to train on, 4,000 to choose by, 8,000 to report on."""
 
 
 @cache

@@ -235,6 +235,15 @@ def test_codes_without_a_batch_match_codes_by_batch(choice):
     assert torch.equal(sae.encode(test[:9]).to_dense(), codes.to_dense()[:9])
 
 
+@pytest.mark.parametrize(
+    ("features", "steps", "rate"),
+    [(2**14, 30_000, 3e-4), (2**12, 10**6, 6e-4), (2**14, 7500, 6e-4), (64, 10, 4e-3)],
+)
+def test_the_automatic_rate_is_higher_for_short_training(features, steps, rate):
+    trainer = SAETrainer(SparseAutoencoder(4, features, TokenChoice(2)), steps=steps)
+    assert trainer.lr == pytest.approx(rate, rel=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore:batches of")
 @pytest.mark.parametrize("choice", [*CHOICES, lambda: FeatureChoice(6, zipf=ZipfSchedule.of(1, 2, 60, 6.0)),
                                     lambda: FeatureChoice(6, m=np.full(60, 3)),

@@ -45,7 +45,8 @@ class SAETrainer:
     aux : {"zipf", "k", None}
         The auxiliary loss: by deficit against the law (and by death until there is a law), by death, none.
     lr : float or "auto"
-        ``"auto"`` is ``3e-4 sqrt(2^14 / F)``, at most 2e-3.
+        ``"auto"`` is ``3e-4 sqrt(2^14 / F)`` for long training; below 30,000 steps it grows by
+        ``sqrt(30,000 / steps)``, up to 4e-3.
     batch_size, steps : int
         Tokens of a step, over all processes, and number of steps.
     seed : int
@@ -117,7 +118,7 @@ class SAETrainer:
         self.aux_weight = check_float("aux_weight", aux_weight, low=0)
         self.k_aux, self.dead_after = k_aux, check_int("dead_after", dead_after, low=1)
         self.lazy_adam, self.resample = bool(lazy_adam), bool(resample)
-        automatic = min(2e-3, 3e-4 * math.sqrt(2**14 / sae.n_features))
+        automatic = _automatic_rate(sae.n_features, self.steps)
         self.lr = automatic if lr == "auto" else check_float("lr", lr, low=0, closed="neither")
         own = sae.allocation
         self.phases = self._allocations(_OWN_PHASES.get(own.name, ()) if phases is None else phases, own)
@@ -291,6 +292,11 @@ class _DenseAdam:
         state = self._adam.state[parameter]
         state["exp_avg"][rows] = 0
         state["exp_avg_sq"][rows] = 0
+
+
+def _automatic_rate(n_features: int, steps: int) -> float:
+    """Of the form that is usual for long training; a short one has to go faster. Above 4e-3 many features die."""
+    return min(4e-3, 3e-4 * math.sqrt(2**14 / n_features * max(1.0, 30_000 / steps)))
 
 
 def _schedule(step: int, steps: int) -> float:
