@@ -50,6 +50,7 @@ class Setting:
 
 
 def _wide(choice: str, **trainer: Any) -> Setting:
+    trainer = {"lr": "auto"} | trainer
     return Setting(choice, {}, trainer, features=9216, k=16, steps=600, spliced=False)
 
 
