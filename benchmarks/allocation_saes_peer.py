@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Claim
-from benchmarks.saes_data import activations
+from benchmarks.saes_data import CACHE, activations
 from benchmarks.saes_runs import BATCH, FEATURES, RATE, RATES, STEPS, K, measured
+from gossamer._core.files import read_json, write_json
 
+PEER_RATES = RATES[1:3]
 CLASSES = {"topk": "TopKSAE", "batchtopk": "BatchTopKSAE"}
 
 
@@ -45,7 +47,7 @@ def overcomplete_sae(kind: str, features: int, kept: int) -> Any:
 def error_of_peers(full: bool) -> Iterator[Claim]:
     """Normalised error on test tokens, in batches of 1,024 as in training; the peer at the best of its rates."""
     for kind, ours, label in (("topk", "token", "TopK"), ("batchtopk", "mutual", "Mutual Choice")):
-        found = {rate: _peer_error(kind, rate) for rate in RATES[1:]}
+        found = {rate: peer_error(kind, rate) for rate in PEER_RATES}
         rate = min(found, key=lambda r: found[r])
         yield Claim(
             f"Normalised test error by batch, {label} against {CLASSES[kind]} of overcomplete",
@@ -76,6 +78,14 @@ def rates(full: bool) -> Iterator[Claim]:
     )
 
 
+def peer_error(kind: str, rate: float) -> float:
+    """Error of the peer on test tokens, remembered; minutes to train."""
+    path = CACHE / "runs" / f"overcomplete-{kind}-{rate:g}-peer.json"
+    if not path.exists():
+        write_json(path, _peer_error(kind, rate))
+    return float(read_json(path))
+
+
 def _peer_error(kind: str, rate: float) -> float:
     import torch
 
@@ -101,3 +111,9 @@ def _peer_error(kind: str, rate: float) -> float:
                 sae.top_k = K * len(part)
             error += float((sae(part)[2] - part).double().square().sum())
     return error / float((test - test.mean(dim=0)).double().square().sum())
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        which, _, step_length = name.partition(":")
+        print(name, peer_error(which, float(step_length)), flush=True)

@@ -177,6 +177,14 @@ def test_thresholds_reproduce_the_budget_without_a_batch():
         assert torch.equal(choice.select_alone(z[:7]).to_dense(), alone.to_dense()[:7])
 
 
+def test_thresholds_of_rare_features_follow_what_is_kept_now():
+    choice = FeatureChoice(1, m=np.array([1]))
+    choice.bind(1)
+    for value in np.linspace(10, 1, 40):
+        choice.observe(choice.select(torch.tensor([[value]])))
+    assert 1 < float(choice.bound) < 2.5  # an average of all would be 5.5, one that decays by .99 above 8
+
+
 def test_density_is_an_average_and_silence_is_counted():
     tracker = DensityTracker(3, window=100)
     for _ in range(50):

@@ -38,14 +38,16 @@ class Allocation(nn.Module):
         self.k = check_int("k", k, low=1)
         self.group: Group = None
         self.register_buffer("bound", torch.empty(0))
+        self.register_buffer("followed", torch.empty(0), persistent=False)
 
     bound: torch.Tensor
+    followed: torch.Tensor
 
     def bind(self, n_features: int) -> None:
         """Fit the allocation to a dictionary."""
         if self.k > n_features:
             raise ArgumentError(f"k={self.k}: expected at most the number of features, {n_features}")
-        self.bound = torch.zeros(n_features, dtype=torch.float64)
+        self.bound, self.followed = torch.zeros(2, n_features, dtype=torch.float64)
 
     def select(
         self, z: torch.Tensor, grads: torch.Tensor | None = None, W_dec: torch.Tensor | None = None
@@ -86,10 +88,17 @@ class Allocation(nn.Module):
         return {"kind": self.name, "k": self.k}
 
     def _follow(self, smallest: torch.Tensor) -> None:
-        """Move thresholds towards the smallest values kept (F,), infinite for features that had no match."""
+        """Move thresholds towards the smallest values kept (F,), infinite for features that had no match.
+
+        The decay of a feature grows with its matches: with a constant one, what a rare feature had first, early in
+        training, would still be most of its threshold.
+        """
         least_of_all(smallest, self.group)
-        moved = torch.where(self.bound == 0, smallest, torch.lerp(smallest, self.bound, _DECAY))
-        self.bound = torch.where(smallest.isfinite(), moved, self.bound)
+        matched = smallest.isfinite()
+        decay = ((1 + self.followed) / (10 + self.followed)).clamp(max=_DECAY)
+        moved = torch.where(self.bound == 0, smallest, torch.lerp(smallest, self.bound, decay))
+        self.bound = torch.where(matched, moved, self.bound)
+        self.followed = self.followed + matched
 
 
 class TokenChoice(Allocation):
