@@ -136,7 +136,13 @@ def rules(declared: int) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def _stacked(rule: Any) -> Callable[[list[torch.Tensor]], torch.Tensor]:
-    return lambda G: torch.as_tensor(rule(torch.stack(list(G))))
+    def combine(G: list[torch.Tensor]) -> torch.Tensor:
+        found = rule(torch.stack(list(G)))
+        if found is None:
+            raise ArgumentError("gradients have NaN: byzfl gives nothing for them")
+        return torch.as_tensor(found)
+
+    return combine
 
 
 def server(
