@@ -163,6 +163,7 @@ def table(X: Any, A: Any, y: np.ndarray, order: int, seed: int, passes: int) -> 
         ("sampled loss", {"loss": "sampled", "n_samples": 64}),
         ("PamCGC", {}),
         ("PamCGC by size", {"weighting": "size"}),
+        ("PamCGC as published", {"centred": False, "revive": False}),
     ):
         found[name] = _scores(y, PamCGC(k, encoder=encoder, **{**settings, **options}).fit(X, A).labels_)
     found["spectral"] = _spectral(A, y, k, seed)

@@ -19,6 +19,7 @@ from gossamer._core.checks import check_choice, check_float, check_int
 from gossamer._core.errors import ArgumentError, ShapeError, UnsupportedError
 from gossamer._core.random import RandomState, check_random_state
 from gossamer.graph.contrast.autoencoder import PRESETS, as_input, pretrained
+from gossamer.graph.contrast.centring import shifted
 from gossamer.graph.contrast.influence import influence_matrix
 from gossamer.graph.contrast.nearest_neighbours import knn_graph
 from gossamer.graph.contrast.training import Contrast, Training, memberships
@@ -56,7 +57,7 @@ class PamCGC(ClusterMixin, BaseEstimator):
         Width of the representation.
     pretrain_epochs : int
         Passes of the autoencoder, in batches of 256 with Adam at 1e-3; may be 0. Steps count: a few thousand
-        nodes need hundreds of passes, or clusters empty in the contrast.
+        nodes need hundreds of passes for codes as good as published ones.
     epochs : int
         Passes of the contrast; 0 leaves K-means on the autoencoder.
     lr : float
@@ -79,6 +80,13 @@ class PamCGC(ClusterMixin, BaseEstimator):
         Share of the past in those averages, in [0, 1).
     n_init : int
         Starts of K-means.
+    centred : bool
+        Start the contrast with the mean of all codes at the origin. Where an autoencoder puts it means nothing, but the
+        contrast compares angles around the origin: its first steps would move all codes as one, away from the centres.
+        False, as published.
+    revive : bool
+        A cluster that had no nodes in an epoch is started again by splitting the most dispersed one. False, as
+        published: it has no part in the contrast, and often stays empty.
     encoder : torch.nn.Module, optional
         Start from a copy of this one, such as the ``encoder_`` of a fit without epochs, in place of pre-training, to
         compare settings of the contrast. ``hidden``, ``latent`` and ``pretrain_epochs`` have no effect then.
@@ -96,8 +104,8 @@ class PamCGC(ClusterMixin, BaseEstimator):
     cluster_centers_ : ndarray of float32, shape (n_clusters, latent)
         Centres.
     history_ : dict of str to list
-        ``reconstruction`` of each pass of the autoencoder; ``loss``, ``contrast``, ``divergence`` and ``changed``, the
-        share of nodes that changed cluster, of each epoch.
+        ``reconstruction`` of each pass of the autoencoder; ``loss``, ``contrast``, ``divergence``, ``changed``, the
+        share of nodes that changed cluster, and ``revived``, clusters started again before it, of each epoch.
     encoder_ : torch.nn.Module
         From features to representations.
     influence_nnz_ : int
@@ -157,6 +165,8 @@ class PamCGC(ClusterMixin, BaseEstimator):
         batch_size: int | None = None,
         momentum: float = 0.9,
         n_init: int = 20,
+        centred: bool = True,
+        revive: bool = True,
         encoder: torch.nn.Module | None = None,
         random_state: RandomState = None,
     ) -> None:
@@ -180,6 +190,8 @@ class PamCGC(ClusterMixin, BaseEstimator):
         self.batch_size = batch_size
         self.momentum = momentum
         self.n_init = n_init
+        self.centred = centred
+        self.revive = revive
         self.encoder = encoder
         self.random_state = random_state
 
@@ -211,10 +223,14 @@ class PamCGC(ClusterMixin, BaseEstimator):
         gamma = self._influence(X, _graph(y, A))
         encoder, reconstruction = self._encoder(X, hidden, rng)
         with torch.no_grad():
-            z = encoder(as_input(X)).numpy()
-        means = KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(z)
-        centres = torch.nn.Parameter(torch.from_numpy(means.cluster_centers_))
-        training = Training(encoder, centres, contrast, alpha, beta, lr)
+            z = encoder(as_input(X))
+        means = KMeans(k, n_init=starts, random_state=int(rng.integers(2**31))).fit(z.numpy())
+        centres = torch.from_numpy(means.cluster_centers_)
+        if self.centred and epochs:
+            origin = z.mean(dim=0, dtype=torch.float64).to(z.dtype)
+            encoder, centres = shifted(encoder, -origin), centres - origin
+        centres = torch.nn.Parameter(centres)
+        training = Training(encoder, centres, contrast, alpha, beta, lr, bool(self.revive))
         strengths = NeighbourStrengths.of(gamma) if batch_size is None else gamma
         history = training.run(X, strengths, epochs, batch_size, rng)
         z, q = memberships(encoder, centres, X)

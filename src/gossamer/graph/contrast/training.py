@@ -12,10 +12,12 @@ import torch
 
 from gossamer._core.errors import ArgumentError
 from gossamer.graph.contrast.autoencoder import as_input
+from gossamer.graph.contrast.revival import revive
 from gossamer.graph.contrast.soft_clusters import divergence, sharpened, soft_assignment
 
 Batch = tuple[np.ndarray, Any, Any, torch.Tensor | None]
 """Rows of the batch, input of them and of what stands behind them, strengths, and targets unless they follow from q."""
+SERIES = ("loss", "contrast", "divergence", "changed", "revived")
 Contrast = Callable[[torch.Tensor, Any, torch.Tensor], torch.Tensor]
 """Of representations (n, d), strengths (m, n) and memberships (m, k)."""
 
@@ -36,6 +38,8 @@ class Training:
         Weights of contrast and of divergence.
     lr : float
         Of Adam.
+    reviving : bool
+        Whether a cluster that had no nodes in an epoch is started again before the next.
     """
 
     encoder: torch.nn.Module
@@ -44,16 +48,20 @@ class Training:
     alpha: float
     beta: float
     lr: float
+    reviving: bool
 
     def run(
         self, X: Any, gamma: Any, epochs: int, batch_size: int | None, rng: np.random.Generator
     ) -> dict[str, list[float]]:
-        """Train for some passes; returns the mean losses of each, and the share of nodes that changed cluster."""
+        """Train for some passes; returns the mean losses of each, the share of nodes that changed cluster, and how many
+        clusters were started again before it.
+        """
         optimizer = torch.optim.Adam([*self.encoder.parameters(), self.centres], lr=self.lr)
-        history: dict[str, list[float]] = {"loss": [], "contrast": [], "divergence": [], "changed": []}
+        history: dict[str, list[float]] = {name: [] for name in SERIES}
         passes = self._whole(X, gamma) if batch_size is None else self._parts(X, gamma, batch_size, rng)
         before = None
         for _ in range(epochs):
+            revived = 0 if before is None else self._revive(X, before, optimizer, rng)
             totals, labels = np.zeros(3), np.empty(X.shape[0], np.int64)
             for rows, batch, strengths, p in next(passes):
                 z = self.encoder(batch)
@@ -69,10 +77,21 @@ class Training:
                 totals += parts * (len(rows) / X.shape[0])
                 labels[rows] = q.detach().argmax(dim=1).numpy()
             changed = 1.0 if before is None else float(np.mean(labels != before))
-            for series, value in zip(history.values(), (*totals.tolist(), changed), strict=True):
+            for series, value in zip(history.values(), (*totals.tolist(), changed, revived), strict=True):
                 series.append(value)
             before = labels
         return history
+
+    def _revive(
+        self, X: Any, labels: np.ndarray, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    ) -> int:
+        """Start clusters again that had no nodes; what Adam knows of centres that jump is void."""
+        if not self.reviving or len(np.unique(labels)) == len(self.centres):
+            return 0
+        moved = revive(memberships(self.encoder, self.centres, X)[0], self.centres, rng)
+        for average in (optimizer.state[self.centres][name] for name in ("exp_avg", "exp_avg_sq")):
+            average[moved] = 0
+        return len(moved) // 2
 
     def _whole(self, X: Any, gamma: Any) -> Iterator[Iterable[Batch]]:
         """The whole graph as one batch, whose targets follow from its own memberships."""
