@@ -12,6 +12,7 @@ from gossamer.science import fluid_scene, open_box, poisson_system
 from gossamer.solve import (
     DeepConjugateDirection,
     GridStencil,
+    TrainingSystem,
     dcdm,
     direction_loss,
     ritz_rhs_dataset,
@@ -28,16 +29,18 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("dim", "grid"), [(2, (16, 10)), (2, (7, 9)), (3, (6, 5, 4))])
-def test_any_grid_goes_through(dim, grid):
+@pytest.mark.parametrize("levels", [2, 3, 5, None])
+@pytest.mark.parametrize(("dim", "grid"), [(2, (16, 10)), (2, (7, 9)), (2, (1, 12)), (3, (6, 5, 4))])
+def test_any_grid_goes_through(dim, grid, levels):
     torch.manual_seed(0)
-    net = ConjugateDirectionNet(dim, channels=4, n_fine=2, n_coarse=1, n_up=0)
+    net = ConjugateDirectionNet(dim, channels=4, n_fine=2, n_coarse=1, n_up=0, levels=levels)
     r = torch.randn(3, 1, *grid)
     z = net(r)
     assert z.shape == r.shape
     z.sum().backward()
     assert all(weight.grad is not None for weight in net.parameters())
-    assert net.sizes == {"dim": dim, "channels": 4, "n_fine": 2, "n_coarse": 1, "n_up": 0}
+    blocks = {"n_fine": 2, "n_coarse": 1, "n_up": 0, "n_back": 1}
+    assert net.sizes == {"dim": dim, "channels": 4, **blocks, "levels": levels, "bias": True}
 
 
 def test_the_layers_are_the_published_ones():
@@ -59,6 +62,42 @@ def test_the_layers_are_the_published_ones():
     u = block("up.0", g.repeat_interleave(2, 2).repeat_interleave(2, 3) + s)
     z = torch.einsum("bchw,oc->bohw", u, W["head.weight"][:, :, 0, 0]) + W["head.bias"]
     assert (net(r) - z).abs().max() < 1e-12
+
+
+def test_coarser_levels_share_the_weights_of_the_second():
+    torch.manual_seed(0)
+    net = ConjugateDirectionNet(
+        2, 3, n_fine=0, n_coarse=1, n_up=0, n_back=1, levels=None, bias=False
+    ).double()
+    r = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    W = net.state_dict()
+
+    def conv(name, x):
+        return torch.nn.functional.conv2d(x, W[f"{name}.weight"], padding=1)
+
+    def block(name, u):
+        return conv(f"{name}.second", conv(f"{name}.first", u).clamp_min(0)).clamp_min(0) + u
+
+    def halved(x):
+        n = x.shape[2] // 2
+        return x.reshape(1, 3, n, 2, n, 2).mean((3, 5))
+
+    def doubled(x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    s = conv("last", conv("first", conv("lift", r)).clamp_min(0)).clamp_min(0)
+    h8 = block("coarse.0", halved(s))
+    h4 = block("coarse.0", halved(h8))
+    h2 = block("coarse.0", halved(h4))
+    bridge = W["bridge.weight"][:, :, 0, 0]
+    h4 = block("back.0", h4 + doubled(torch.einsum("bchw,oc->bohw", h2, bridge)))
+    h8 = block("back.0", h8 + doubled(torch.einsum("bchw,oc->bohw", h4, bridge)))
+    z = torch.einsum("bchw,oc->bohw", s + doubled(h8), W["head.weight"][:, :, 0, 0])
+    assert (net(r) - z).abs().max() < 1e-12
+    assert (net(3e-5 * r) - 3e-5 * z).abs().max() < 1e-16  # no biases: the length of a residual is no matter
+    torch.manual_seed(0)
+    four = ConjugateDirectionNet(2, 3, n_fine=0, n_coarse=1, n_up=0, n_back=1, levels=4, bias=False).double()
+    assert torch.equal(four(r), net(r))
 
 
 def test_weights_serve_on_every_grid_and_know_no_places():
@@ -139,6 +178,40 @@ def test_training_lowers_the_loss_and_goes_on_as_if_never_interrupted(tmp_path):
         train_direction(direction, A, steps=0)
 
 
+def test_several_systems_teach_one_network(tmp_path):
+    torch.manual_seed(0)
+    net = ConjugateDirectionNet(2, channels=4, n_coarse=1, n_up=0, levels=None, bias=False)
+
+    def of(net, name, edge, **options):
+        system = poisson_system(fluid_scene(name, (edge, edge)))
+        direction = DeepConjugateDirection(net, system.grid, mask=system.fluid)
+        data = ritz_rhs_dataset(system, n_ritz=40, random_state=0)
+        return TrainingSystem(direction=direction, A=system, data=data, batch_size=4, **options)
+
+    first, small, around = of(net, "plume", 12), of(net, "plume", 8), of(net, "ball", 12, share=0.5)
+    before = {s: s.direction.loss(s.data.draw(64, 9), s.A) for s in (first, small, around)}
+    options = {"data": first.data, "batch_size": 4, "lr": 3e-3, "every": 40}
+    result = first.direction.fit(first.A, steps=80, others=[small, around], **options)
+    after = {s: s.direction.loss(s.data.draw(64, 9), s.A) for s in (first, small, around)}
+    assert all(after[s] < 0.8 * before[s] for s in before)
+    mean = (after[first] + after[small] + 0.5 * after[around]) / 2.5
+    assert result.loss == pytest.approx(mean, rel=0.3)  # the same laws, other draws
+    # a share of nothing is never drawn: the same bits as without it
+    torch.manual_seed(0)
+    alone, beside = (ConjugateDirectionNet(2, channels=4, n_coarse=1, n_up=0) for _ in range(2))
+    beside.load_state_dict(alone.state_dict())
+    for net, others in ((alone, []), (beside, [of(beside, "ball", 8, share=0.0)])):
+        of(net, "plume", 12).direction.fit(first.A, steps=5, others=others, **options)
+    for a, b in zip(alone.parameters(), beside.parameters()):
+        assert torch.equal(a, b)
+    with pytest.raises(ArgumentError, match="another network"):
+        first.direction.fit(first.A, steps=5, others=[of(alone, "ball", 8)], **options)
+    with pytest.raises(ArgumentError, match="share=-1"):
+        first.direction.fit(
+            first.A, steps=5, others=[of(first.direction.net, "ball", 8, share=-1)], **options
+        )
+
+
 def test_directions_are_scaled_masked_and_taken_in_blocks():
     torch.manual_seed(0)
     net, mask = ConjugateDirectionNet(2, channels=4), np.random.default_rng(0).random((9, 8)) < 0.7
@@ -173,7 +246,7 @@ def test_files_are_read_with_suspicion(tmp_path):
     (tmp_path / "cut").write_bytes(file.read_bytes()[:-50])
     with pytest.raises(FormatError, match="not a whole file"):
         load_conjugate_direction_net(2, tmp_path / "cut")
-    sizes = {name: str(size) for name, size in net.sizes.items()}
+    sizes = {name: str(int(size)) for name, size in net.sizes.items()}
     good = {name: value.contiguous() for name, value in net.state_dict().items()}
     for change, match in (
         ({"head.bias": None}, "do not fit"),
@@ -185,8 +258,21 @@ def test_files_are_read_with_suspicion(tmp_path):
         safetensors.torch.save_file(tensors, tmp_path / "bad", metadata=sizes)
         with pytest.raises(FormatError, match=match):
             load_conjugate_direction_net(2, tmp_path / "bad")
+    for change, match in (
+        ({"levels": "1"}, "do not fit"),
+        ({"levels": "x"}, "not a whole"),
+        ({"bias": "-1"}, "holds"),
+    ):
+        safetensors.torch.save_file(good, tmp_path / "bad", metadata={**sizes, **change})
+        with pytest.raises(FormatError, match=match):
+            load_conjugate_direction_net(2, tmp_path / "bad")
+    deep = ConjugateDirectionNet(2, channels=4, levels=None, bias=False)
+    save_conjugate_direction_net(deep, file)
+    assert load_conjugate_direction_net(2, file).sizes == deep.sizes
     with pytest.raises(ArgumentError, match="dim=4"):
         ConjugateDirectionNet(4)
+    with pytest.raises(ArgumentError, match="levels=1"):
+        ConjugateDirectionNet(2, levels=1)
     with pytest.raises(ShapeError, match=r"expected \(B, 1, \*grid\)"):
         net(torch.ones(2, 8, 8))
 

@@ -179,12 +179,12 @@ def test_the_command_trains_and_compares(tmp_path, capsys):
     from gossamer.science.fluids.__main__ import main
 
     file = str(tmp_path / "net.safetensors")
-    stages = ["--stage", "8,30,30,4,1e-3,1e-4", "--stage", "16,60,20,4,1e-3,1e-5"]
-    main(["train", "2", file, "--folder", str(tmp_path), *stages])
+    lessons = ["--lesson", "plume,16,60,4,1,0", "--lesson", "blob,8,30,4,0.5,7", "--steps", "50"]
+    main(["train", "2", file, "--folder", str(tmp_path), *lessons])
     load_conjugate_direction_net(2, file)
-    assert "step 20 of 20" in capsys.readouterr().out
+    assert "step 50 of 50" in capsys.readouterr().out
     tables = main(["eval", "2", "--weights", file, "--edge", "12", "--scene", "ball", "--rtol", "1e-3"])
     assert "dcdm" in capsys.readouterr().out
     assert tables["ball"]["micpcg"]["converged"]
     with pytest.raises(SystemExit):
-        main(["train", "2", file, "--stage", "8,30"])
+        main(["train", "2", file, "--lesson", "plume,8"])

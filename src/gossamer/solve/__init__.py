@@ -72,7 +72,12 @@ __getattr__, __dir__, __all__ = attach(
         "linear.lanczos": ["Lanczos", "lanczos"],
         "linear.learned.direction": ["DeepConjugateDirection"],
         "linear.learned.ritz_sides": ["RitzSides", "ritz_rhs_dataset"],
-        "linear.learned.training": ["DirectionTraining", "direction_loss", "train_direction"],
+        "linear.learned.training": [
+            "DirectionTraining",
+            "TrainingSystem",
+            "direction_loss",
+            "train_direction",
+        ],
         "linear.relaxation.baselines": ["EpsilonGreedy", "FixedOmega", "UniformOmega", "best_fixed"],
         "linear.relaxation.chebcb": ["ChebCB"],
         "linear.relaxation.golden_section": ["golden_section"],

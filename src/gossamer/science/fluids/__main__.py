@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,63 +13,98 @@ import torch
 
 from gossamer.nn import ConjugateDirectionNet, load_conjugate_direction_net, save_conjugate_direction_net
 from gossamer.science.fluids.comparison import compare_solvers
-from gossamer.science.fluids.poisson import open_box, poisson_system
+from gossamer.science.fluids.poisson import poisson_system
 from gossamer.science.fluids.scenes import SCENES, fluid_scene
-from gossamer.solve import DeepConjugateDirection, ritz_rhs_dataset
+from gossamer.solve import DeepConjugateDirection, TrainingSystem, ritz_rhs_dataset
 
 
-class Stage(NamedTuple):
-    """One grid to train on, after the one before; ``edge,ritz,steps,batch,lr,final_lr`` on the command line."""
+class Lesson(NamedTuple):
+    """A scene to train on; ``scene,edge,ritz,batch,share,seed`` on the command line."""
 
+    scene: str
     edge: int
     n_ritz: int
-    steps: int
     batch: int
-    lr: float
-    final_lr: float
+    share: float
+    seed: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> Stage:
-        """Read a stage."""
+    def parse(cls, text: str) -> Lesson:
+        """Read a lesson."""
         try:
-            return cls(*(kind(part) for kind, part in zip(STAGE_TYPES, text.split(","), strict=True)))
+            lesson = cls(*(kind(part) for kind, part in zip(LESSON_TYPES, text.split(","), strict=True)))
         except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: expected edge,ritz,steps,batch,lr,final_lr"
-            ) from None
+            raise argparse.ArgumentTypeError(f"{text!r}: expected scene,edge,ritz,batch,share,seed") from None
+        if lesson.scene not in SCENES:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a scene among {', '.join(SCENES)}")
+        return lesson
+
+    def system(self, net: ConjugateDirectionNet) -> TrainingSystem:
+        """Make the system, and right sides for it."""
+        poisson = poisson_system(fluid_scene(self.scene, (self.edge,) * net.dim, random_state=self.seed))
+        return TrainingSystem(
+            direction=DeepConjugateDirection(net, poisson.grid, mask=poisson.fluid),
+            A=poisson,
+            data=ritz_rhs_dataset(poisson, n_ritz=self.n_ritz, random_state=self.seed),
+            batch_size=self.batch,
+            share=self.share,
+        )
 
 
-STAGE_TYPES = (int, int, int, int, float, float)
-STAGES = {
-    2: [Stage(32, 512, 1000, 16, 2e-3, 2e-4), Stage(64, 800, 1000, 8, 1e-3, 1e-5)],
-    3: [Stage(16, 600, 520, 8, 2e-3, 1e-5)],
+LESSON_TYPES = (str, int, int, int, float, int)
+BLOBS = range(100, 104)
+LESSONS = {
+    2: [
+        Lesson("plume", 64, 800, 8, 1.0),
+        Lesson("plume", 32, 512, 16, 0.8),
+        Lesson("plume", 16, 128, 16, 0.3),
+        *(Lesson("blob", 64, 800, 8, 0.15, seed) for seed in BLOBS),
+        *(Lesson("blob", 32, 512, 16, 0.1, seed) for seed in BLOBS),
+    ],
+    3: [
+        Lesson("plume", 32, 800, 2, 1.0),
+        Lesson("plume", 16, 600, 8, 1.0),
+        Lesson("plume", 8, 128, 16, 0.3),
+        *(Lesson("blob", 16, 600, 8, 0.1, seed) for seed in BLOBS),
+    ],
 }
-"""How the networks that come with gossamer were trained: minutes of one core. Longer is better."""
+STEPS = {2: 20_000, 3: 4_000}
+DEEP: dict[str, Any] = {"n_coarse": 2, "n_up": 1, "n_back": 1, "levels": None, "bias": False}
+"""How the networks that come with gossamer were made: about half an hour of one core each. Longer is better."""
 
 
 def train(options: argparse.Namespace) -> ConjugateDirectionNet:
-    """Train a network stage by stage and write it; goes on where an earlier run with the same folder was cut."""
+    """Train a network and write it; goes on where an earlier run with the same folder was cut."""
     torch.manual_seed(options.seed)
-    net = ConjugateDirectionNet(options.dim)
-    stages, facts = options.stage or STAGES[options.dim], []
-    for number, stage in enumerate(stages):
-        system = poisson_system(open_box((stage.edge,) * options.dim))
-        data = ritz_rhs_dataset(system, n_ritz=stage.n_ritz, random_state=options.seed)
-        result = DeepConjugateDirection(net, system.grid).fit(
-            system,
-            steps=stage.steps,
-            batch_size=stage.batch,
-            lr=stage.lr,
-            final_lr=stage.final_lr,
-            data=data,
-            random_state=options.seed + number,
-            checkpoint=None
-            if options.folder is None
-            else Path(options.folder) / f"stage{number}.safetensors",
-            log=lambda line: print(line, flush=True),
-        )
-        facts.append(f"{','.join(str(part) for part in stage)} loss {result.loss:.5f}")
-    save_conjugate_direction_net(net, options.out, stages="; ".join(facts), seed=options.seed)
+    net = ConjugateDirectionNet(options.dim, **({} if options.published else DEEP))
+    lessons = options.lesson or LESSONS[options.dim]
+    steps = options.steps or STEPS[options.dim]
+    first, *others = (lesson.system(net) for lesson in lessons)
+    if first.share <= 0:
+        raise SystemExit("the first lesson has a share of 0: expected more")
+    result = first.direction.fit(
+        first.A,
+        steps=steps,
+        batch_size=first.batch_size,
+        lr=options.lr,
+        final_lr=options.final_lr,
+        data=first.data,
+        others=[replace(other, share=other.share / first.share) for other in others],
+        random_state=options.seed,
+        checkpoint=None if options.folder is None else Path(options.folder) / "state.safetensors",
+        every=1000,
+        log=lambda line: print(line, flush=True),
+    )
+    save_conjugate_direction_net(
+        net,
+        options.out,
+        lessons=" ".join(",".join(str(part) for part in lesson) for lesson in lessons),
+        steps=steps,
+        lr=options.lr,
+        final_lr=options.final_lr,
+        seed=options.seed,
+        loss=f"{result.loss:.5f}",
+    )
     return net
 
 
@@ -98,8 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     training.add_argument("out", help="file for the weights (safetensors)")
     training.add_argument("--folder", help="for checkpoints")
     training.add_argument(
-        "--stage", type=Stage.parse, action="append", help="edge,ritz,steps,batch,lr,final_lr"
+        "--lesson", type=Lesson.parse, action="append", help="scene,edge,ritz,batch,share,seed"
     )
+    training.add_argument("--steps", type=int)
+    training.add_argument("--lr", type=float, default=2e-3)
+    training.add_argument("--final-lr", type=float, default=1e-5)
+    training.add_argument("--published", action="store_true", help="two levels, with biases")
     training.set_defaults(run=train)
     trial = commands.add_parser("eval", help="compare solvers on the scenes")
     trial.add_argument("dim", type=int, choices=(2, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from gossamer._core.checks import check_float, check_int
-from gossamer._core.errors import FormatError
+from gossamer._core.errors import ArgumentError, FormatError
 from gossamer._core.files import atomic_path
 from gossamer._core.results import Result
 from gossamer.solve.linear.learned.direction import DeepConjugateDirection
@@ -25,6 +25,8 @@ from gossamer.solve.operators import check_operator
 
 WARMUP = 100
 """Steps in which the learning rate rises, or a tenth of all if that is less."""
+LONGEST = 1.0
+"""Norm that gradients are cut to: one odd batch shall not undo many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,31 @@ class DirectionTraining(Result):
     loss: float = math.nan
     steps: int = 0
     seconds: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingSystem:
+    """One system of several that a network is trained on, for :func:`train_direction`.
+
+    Attributes
+    ----------
+    direction : DeepConjugateDirection
+        The network on the grid of the system.
+    A : array, sparse matrix, StructuredMatrix or LinearOperator, shape (n, n)
+        The system.
+    data : RitzSides
+        Its right sides.
+    batch_size : int
+        Right sides a step.
+    share : float
+        How often it is drawn, in relation to others.
+    """
+
+    direction: DeepConjugateDirection
+    A: Any
+    data: RitzSides
+    batch_size: int = 16
+    share: float = 1.0
 
 
 def torch_product(A: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -98,6 +125,7 @@ def train_direction(
     lr: float = 1e-3,
     final_lr: float = 1e-5,
     data: RitzSides | None = None,
+    others: Sequence[TrainingSystem] = (),
     random_state: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 250,
@@ -105,9 +133,9 @@ def train_direction(
 ) -> DirectionTraining:
     """Fit the network of a direction to a matrix, by Adam on :func:`direction_loss`.
 
-    The rate rises for 100 steps (a tenth of all, if that is less) and falls along a cosine. A step's right sides depend
-    on the seed and the number of the step only, so that a run that goes on from a checkpoint ends as if it had not been
-    interrupted.
+    The rate rises for 100 steps (a tenth of all, if that is less) and falls along a cosine; gradients longer than 1 are
+    cut to that length. A step's right sides depend on the seed and the number of the step only, so that a run that goes
+    on from a checkpoint ends as if it had not been interrupted.
 
     Parameters
     ----------
@@ -123,6 +151,9 @@ def train_direction(
         Largest and last rate. Published: 1e-4 throughout.
     data : RitzSides, optional
         Right sides; ``ritz_rhs_dataset(A, n_ritz=min(2000, n // 2))`` by default.
+    others : sequence of TrainingSystem
+        More systems for the same network, such as other grids: each step draws one of them, or ``A`` with a share
+        of 1.
     random_state : int
         Seed of the right sides.
     checkpoint : path, optional
@@ -152,17 +183,18 @@ def train_direction(
     check_float("final_lr", final_lr, low=0, high=lr)
     if data is None:
         data = ritz_rhs_dataset(A, n_ritz=min(2000, max(direction.n // 2, 1)), random_state=seed)
-    net, product = direction.net.train(), torch_product(A)
+    first = TrainingSystem(direction=direction, A=A, data=data, batch_size=batch_size)
+    net = direction.net.train()
+    lessons = [_Lesson(system, net, seed) for system in (first, *others)]
+    shares = np.array([check_float("share", lesson.system.share, low=0) for lesson in lessons])
+    shares /= shares.sum()
     optimizer = torch.optim.Adam(net.parameters(), lr)
-    fresh = torch.from_numpy(data.draw(64, np.random.default_rng([seed, 1])))
     done = _load(checkpoint, net, optimizer) if checkpoint is not None and Path(checkpoint).exists() else 0
     history: dict[str, list[Any]] = {"step": [], "train": [], "loss": []}
     total, warmup = 0.0, min(WARMUP, steps // 10) or 1
 
-    def loss_of(sides: torch.Tensor) -> torch.Tensor:
-        z = net(sides.reshape(-1, 1, *direction.grid)).reshape(sides.shape)
-        mask = direction.mask
-        return direction_loss(z if mask is None else z * torch.from_numpy(mask), sides, product)
+    def unseen() -> float:
+        return float(shares @ [lesson.unseen() for lesson in lessons])
 
     for step in range(done, steps):
         progress = (step - warmup) / max(steps - warmup, 1)
@@ -170,13 +202,14 @@ def train_direction(
         for group in optimizer.param_groups:
             group["lr"] = cosine * min(1, (step + 1) / warmup)
         optimizer.zero_grad()
-        loss = loss_of(torch.from_numpy(data.draw(batch_size, np.random.default_rng([seed, 0, step]))))
+        lesson = lessons[np.random.default_rng([seed, 2, step]).choice(len(lessons), p=shares)]
+        loss = lesson.loss(np.random.default_rng([seed, 0, step]))
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), LONGEST)
         optimizer.step()
         total += float(loss.detach())
         if (step + 1) % every == 0 or step + 1 == steps:
-            with torch.no_grad():
-                other = float(np.mean([float(loss_of(part)) for part in fresh.split(16)]))
+            other = unseen()
             for name, value in zip(history, (step + 1, total / (step % every + 1), other)):
                 history[name].append(value)
             total = 0.0
@@ -185,8 +218,7 @@ def train_direction(
             if log is not None:
                 spent, train = time.process_time() - begin, history["train"][-1]
                 log(f"step {step + 1} of {steps}: loss {other:.5f}, {train:.5f} in training, {spent:.0f} s")
-    with torch.no_grad():
-        other = float(np.mean([float(loss_of(part)) for part in fresh.split(16)]))
+    other = unseen()
     net.eval()
     return DirectionTraining(
         success=True,
@@ -196,6 +228,35 @@ def train_direction(
         steps=max(done, steps),
         seconds=time.process_time() - begin,
     )
+
+
+class _Lesson:
+    """A system with what its loss needs, and right sides that are not trained on."""
+
+    def __init__(self, system: TrainingSystem, net: torch.nn.Module, seed: int) -> None:
+        if system.direction.net is not net:
+            raise ArgumentError(
+                "others has a direction of another network: expected one network for all systems"
+            )
+        self.system, self.product = system, torch_product(system.A)
+        check_int("batch_size", system.batch_size, low=1)
+        mask = system.direction.mask
+        self.mask = None if mask is None else torch.from_numpy(mask)
+        self.fresh = torch.from_numpy(system.data.draw(64, np.random.default_rng([seed, 1])))
+
+    def loss(self, rng: np.random.Generator) -> torch.Tensor:
+        """Of a new batch."""
+        return self._loss_of(torch.from_numpy(self.system.data.draw(self.system.batch_size, rng)))
+
+    @torch.no_grad()
+    def unseen(self) -> float:
+        """Of right sides that are not trained on."""
+        return float(np.mean([float(self._loss_of(part)) for part in self.fresh.split(16)]))
+
+    def _loss_of(self, sides: torch.Tensor) -> torch.Tensor:
+        direction = self.system.direction
+        z = direction.net(sides.reshape(-1, 1, *direction.grid)).reshape(sides.shape)
+        return direction_loss(z if self.mask is None else z * self.mask, sides, self.product)
 
 
 def _save(path: Any, net: Any, optimizer: torch.optim.Adam, step: int) -> None:
