@@ -38,7 +38,11 @@ def rough(system: Any, seed: int = 0) -> np.ndarray:
 
 @functools.cache
 def counts(
-    edge: int, steps: tuple[int, ...] = (10, 40, 80), dim: int = 2, solvers: tuple[str, ...] | None = None
+    edge: int,
+    steps: tuple[int, ...] = (10, 40, 80),
+    dim: int = 2,
+    solvers: tuple[str, ...] | None = None,
+    published: bool = False,
 ) -> dict[str, dict[str, list[int]]]:
     """Iterations to 1e-4 by solver and scene; negative where a solver stops before."""
     import torch
@@ -47,7 +51,7 @@ def counts(
     from gossamer.science import compare_solvers
 
     torch.set_num_threads(1)
-    net, table = load_conjugate_direction_net(dim), {}
+    net, table = load_conjugate_direction_net(dim, published=published), {}
     if solvers is None:
         solvers = (*FAST, "deflated-cg") if edge <= 64 else FAST
     for name in OBSTACLES:

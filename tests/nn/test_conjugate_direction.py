@@ -40,7 +40,7 @@ def test_any_grid_goes_through(dim, grid, levels):
     z.sum().backward()
     assert all(weight.grad is not None for weight in net.parameters())
     blocks = {"n_fine": 2, "n_coarse": 1, "n_up": 0, "n_back": 1}
-    assert net.sizes == {"dim": dim, "channels": 4, **blocks, "levels": levels, "bias": True}
+    assert net.sizes == {"dim": dim, "channels": 4, **blocks, "levels": levels, "bias": True, "relu": True}
 
 
 def test_the_layers_are_the_published_ones():
@@ -95,6 +95,10 @@ def test_coarser_levels_share_the_weights_of_the_second():
     z = torch.einsum("bchw,oc->bohw", s + doubled(h8), W["head.weight"][:, :, 0, 0])
     assert (net(r) - z).abs().max() < 1e-12
     assert (net(3e-5 * r) - 3e-5 * z).abs().max() < 1e-16  # no biases: the length of a residual is no matter
+    torch.manual_seed(0)
+    linear = ConjugateDirectionNet(2, levels=None, bias=False, relu=False).double()
+    x, y = torch.randn(2, 1, 1, 9, 12, dtype=torch.float64)
+    assert (linear(2 * x - y) - 2 * linear(x) + linear(y)).abs().max() < 1e-12
     torch.manual_seed(0)
     four = ConjugateDirectionNet(2, 3, n_fine=0, n_coarse=1, n_up=0, n_back=1, levels=4, bias=False).double()
     assert torch.equal(four(r), net(r))
@@ -277,9 +281,17 @@ def test_files_are_read_with_suspicion(tmp_path):
         net(torch.ones(2, 8, 8))
 
 
-@pytest.mark.parametrize(("dim", "grid", "factor"), [(2, (48, 48), 4), (3, (14, 14, 14), 1.5)])
-def test_the_networks_that_come_along_propose_good_directions_around_obstacles(dim, grid, factor):
-    direction = DeepConjugateDirection(load_conjugate_direction_net(dim), grid)
+@pytest.mark.parametrize(
+    ("dim", "grid", "published", "factor"),
+    [
+        (2, (48, 48), True, 4),
+        (3, (14, 14, 14), True, 1.5),
+        (2, (100, 76), False, 15),
+        (3, (14, 14, 14), False, 3),
+    ],
+)
+def test_the_networks_that_come_along_propose_good_directions_around_obstacles(dim, grid, published, factor):
+    direction = DeepConjugateDirection(load_conjugate_direction_net(dim, published=published), grid)
     rng = np.random.default_rng(0)
     for name in ("plume", "ball"):
         system = poisson_system(fluid_scene(name, grid))
@@ -293,6 +305,18 @@ def test_the_networks_that_come_along_propose_good_directions_around_obstacles(d
     precise = dcdm(system, b, M=direction, rtol=1e-10, maxiter=300)
     assert precise.success  # a network in single precision, a loop in double
     assert direction.loss(system @ rng.standard_normal(system.shape[0]), system) < 0.5
+
+
+def test_a_larger_grid_takes_hardly_more_directions():
+    net, taken = load_conjugate_direction_net(2), {}
+    for edge in (32, 128):
+        system = poisson_system(fluid_scene("plume", (edge, edge)))
+        b = np.zeros((edge, edge))
+        b[edge // 4, edge // 3] = 1.0
+        result = dcdm(system, b.ravel(), M=DeepConjugateDirection(net, system.grid), rtol=1e-4)
+        assert result.success
+        taken[edge] = result.nit
+    assert taken[128] <= 2 * taken[32]
 
 
 def test_the_empty_box_is_open_at_the_top():

@@ -18,7 +18,7 @@ from gossamer._core.files import atomic_path
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 FORMAT = {2: torch.channels_last, 3: torch.channels_last_3d}
-SIZES = ("dim", "channels", "n_fine", "n_coarse", "n_up", "n_back", "levels", "bias")
+SIZES = ("dim", "channels", "n_fine", "n_coarse", "n_up", "n_back", "levels", "bias", "relu")
 COARSEST = 2
 """Cells along the shortest edge of the last level, where the number of levels is left open."""
 
@@ -47,6 +47,8 @@ class ConjugateDirectionNet(nn.Module):
     bias : bool
         Without biases a multiple of a residual has that multiple of the direction, and levels on which the same
         residual is of another size can share weights: the choice for more than two levels.
+    relu : bool
+        False leaves out the activations: then a direction is linear in its residual.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class ConjugateDirectionNet(nn.Module):
         n_back: int = 1,
         levels: int | None = 2,
         bias: bool = True,
+        relu: bool = True,
     ) -> None:
         super().__init__()
         self.dim = int(check_choice("dim", dim, CONV))
@@ -92,12 +95,15 @@ class ConjugateDirectionNet(nn.Module):
         self.n_up = check_int("n_up", n_up, low=0)
         self.n_back = check_int("n_back", n_back, low=0)
         self.levels = None if levels is None else check_int("levels", levels, low=2)
-        self.bias = bool(bias)
+        self.bias, self.relu = (
+            bool(check_choice("bias", bias, (0, 1))),
+            bool(check_choice("relu", relu, (0, 1))),
+        )
         deep = self.levels != 2
         self.lift = self._conv(1)
         self.first, self.last = self._conv(channels), self._conv(channels)
         self.fine, self.coarse, self.up, self.back = (
-            nn.ModuleList(_Block(self._conv(channels), self._conv(channels)) for _ in range(count))
+            nn.ModuleList(_Block(self._conv(channels), self._conv(channels), self.relu) for _ in range(count))
             for count in (n_fine, n_coarse, n_up, n_back if deep else 0)
         )
         self.bridge = CONV[dim](channels, channels, 1, bias=self.bias) if deep else None
@@ -110,13 +116,13 @@ class ConjugateDirectionNet(nn.Module):
         return {name: getattr(self, name) for name in SIZES}
 
     def forward(self, r: torch.Tensor) -> torch.Tensor:
-        """Directions (B, 1, \\*grid) for residuals (B, 1, \\*grid) of norm about 1; any grid, odd ones are padded."""
+        """Directions (B, 1, \\*grid) for residuals (B, 1, \\*grid); odd edges are padded where they are halved."""
         if r.ndim != self.dim + 2 or r.shape[1] != 1:
             raise ShapeError(f"r has shape {tuple(r.shape)}: expected (B, 1, *grid) with {self.dim} axes")
-        h = F.relu(self.first(self.lift(r.contiguous(memory_format=FORMAT[self.dim]))))
+        h = self._act(self.first(self.lift(r.contiguous(memory_format=FORMAT[self.dim]))))
         for block in self.fine:
             h = block(h)
-        skip = F.relu(self.last(h))
+        skip = self._act(self.last(h))
         h = self._raised(self._below(self._lowered(skip), 1), skip) + skip
         for block in self.up:
             h = block(h)
@@ -131,6 +137,9 @@ class ConjugateDirectionNet(nn.Module):
             for block in self.back:
                 h = block(h)
         return h
+
+    def _act(self, h: torch.Tensor) -> torch.Tensor:
+        return F.relu(h) if self.relu else h
 
     def _goes_on(self, level: int, grid: torch.Size) -> bool:
         return max(grid) > COARSEST if self.levels is None else level + 1 < self.levels
@@ -155,21 +164,25 @@ class ConjugateDirectionNet(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, relu: bool) -> None:
         super().__init__()
-        self.first, self.second = first, second
+        self.first, self.second, self.relu = first, second, relu
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
+        if not self.relu:
+            return self.second(self.first(u)) + u
         return F.relu(self.second(F.relu(self.first(u)))) + u
 
 
 def load_conjugate_direction_net(
-    dim: int = 2, path: str | os.PathLike[str] | None = None
+    dim: int = 2, path: str | os.PathLike[str] | None = None, *, published: bool = False
 ) -> ConjugateDirectionNet:
-    """Load a trained network: one of the two that come with gossamer, or one from a file.
+    """Load a trained network: one of those that come with gossamer, or one from a file.
 
-    Those have all levels and no biases. ``python -m gossamer.science.fluids train`` is the command that made them; the
-    metadata of the files say on which scenes and for how long. They serve on other grids and around other obstacles.
+    Those have all levels, no biases and no ReLU: what they are trained for is linear in the residual, and a direction
+    that is too keeps to the conjugacy of the few that are remembered. ``python -m gossamer.science.fluids train`` is
+    the command that made them; the metadata of the files say on which grids and for how long. They serve on other
+    grids and around obstacles. With ``published`` two levels, biases and ReLU, trained for some minutes.
 
     Parameters
     ----------
@@ -177,6 +190,8 @@ def load_conjugate_direction_net(
         2 or 3, dimensions of the grid.
     path : path, optional
         A file that :func:`save_conjugate_direction_net` wrote.
+    published : bool
+        The architecture of the paper; without a path.
 
     Returns
     -------
@@ -193,11 +208,12 @@ def load_conjugate_direction_net(
     Examples
     --------
     >>> from gossamer.nn import load_conjugate_direction_net
-    >>> load_conjugate_direction_net(2)
-    ConjugateDirectionNet(dim=2, channels=16, n_fine=1, n_coarse=2, n_up=1, n_back=1, levels=None, bias=False)
+    >>> load_conjugate_direction_net(2, published=True).sizes["levels"]
+    2
     """
     check_choice("dim", dim, CONV)
-    file = Path(__file__).with_name(f"conjugate_direction_{dim}d.safetensors") if path is None else Path(path)
+    own = f"conjugate_direction_{dim}d{'_published' if published else ''}.safetensors"
+    file = Path(__file__).with_name(own) if path is None else Path(path)
     try:
         with safetensors.safe_open(file, framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -210,9 +226,7 @@ def load_conjugate_direction_net(
     if sizes["dim"] != dim or max(sizes.values()) > 1024 or min(sizes.values()) < 0:
         raise FormatError(f"{file}: holds a network with {sizes}, expected dim={dim}")
     try:
-        net = ConjugateDirectionNet(
-            **{**sizes, "levels": sizes["levels"] or None, "bias": bool(sizes["bias"])}
-        )
+        net = ConjugateDirectionNet(**{**sizes, "levels": sizes["levels"] or None})
         net.load_state_dict(tensors)
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"{file}: its weights do not fit the network that it names ({error})") from None

@@ -59,6 +59,13 @@ class DeepConjugateDirection:
         if self.mask is not None and self.mask.shape != (self.n,):
             raise ShapeError(f"mask has {self.mask.size} entries: expected {self.n}, the grid {self.grid}")
 
+    def propose(self, sides: Any) -> Any:
+        """Directions for a batch of residuals, tensors of shape (B, n), with gradients."""
+        import torch
+
+        z = self.net(sides.reshape(-1, 1, *self.grid)).reshape(sides.shape)
+        return z if self.mask is None else z * torch.from_numpy(self.mask).to(z.device)
+
     def __call__(self, r: np.ndarray) -> np.ndarray:
         """Directions for residuals of shape (n,), or (n, k) at once; of the same shape, float64."""
         import torch
@@ -75,12 +82,8 @@ class DeepConjugateDirection:
         weight = next(iter(self.net.parameters()), None)
         kind = {} if weight is None else {"device": weight.device}
         with torch.inference_mode():
-            batch = torch.tensor(
-                columns.T, dtype=torch.float32 if weight is None else weight.dtype, **kind
-            ).reshape(-1, 1, *self.grid)
-            z = self.net(batch).reshape(-1, self.n).double().cpu().numpy().T
-        if self.mask is not None:
-            z = z * self.mask[:, None]
+            batch = torch.tensor(columns.T, dtype=torch.float32 if weight is None else weight.dtype, **kind)
+            z = self.propose(batch).double().cpu().numpy().T
         return np.ascontiguousarray(z).reshape(r.shape)
 
     def loss(self, b: Any, A: Any) -> float:

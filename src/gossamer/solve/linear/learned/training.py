@@ -240,8 +240,6 @@ class _Lesson:
             )
         self.system, self.product = system, torch_product(system.A)
         check_int("batch_size", system.batch_size, low=1)
-        mask = system.direction.mask
-        self.mask = None if mask is None else torch.from_numpy(mask)
         self.fresh = torch.from_numpy(system.data.draw(64, np.random.default_rng([seed, 1])))
 
     def loss(self, rng: np.random.Generator) -> torch.Tensor:
@@ -254,9 +252,7 @@ class _Lesson:
         return float(np.mean([float(self._loss_of(part)) for part in self.fresh.split(16)]))
 
     def _loss_of(self, sides: torch.Tensor) -> torch.Tensor:
-        direction = self.system.direction
-        z = direction.net(sides.reshape(-1, 1, *direction.grid)).reshape(sides.shape)
-        return direction_loss(z if self.mask is None else z * self.mask, sides, self.product)
+        return direction_loss(self.system.direction.propose(sides), sides, self.product)
 
 
 def _save(path: Any, net: Any, optimizer: torch.optim.Adam, step: int) -> None:
