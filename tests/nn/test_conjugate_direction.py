@@ -323,3 +323,17 @@ def test_the_empty_box_is_open_at_the_top():
     mask = open_box((4, 3))
     assert (mask[-1] == 2).all()
     assert (mask[:-1] == 1).all()
+
+
+def test_smoother_right_sides_have_more_of_long_waves():
+    A = GridStencil((10, 10))
+    law = ritz_rhs_dataset(A, n_ritz=100, random_state=0)
+    smooth = law.smoother(1.0)
+    assert np.allclose(smooth.deviations / law.deviations, law.values[0] / law.values, rtol=1e-6)
+    assert np.array_equal(law.smoother(0.0).deviations, law.deviations)
+    b = smooth.draw(4000, 1) @ smooth.vectors.T  # coefficients, as all vectors are there
+    expected = smooth.deviations**2 / (smooth.deviations**2).sum()
+    assert np.mean(b[:, 0] ** 2) > 5 * law.deviations[0] ** 2 / (law.deviations**2).sum()
+    assert np.mean(b[:, 3] ** 2 / b[:, 0] ** 2 < expected[3] / expected[0]) == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(ArgumentError, match="exponent=-1"):
+        law.smoother(-1)

@@ -179,7 +179,7 @@ def test_the_command_trains_and_compares(tmp_path, capsys):
     from gossamer.science.fluids.__main__ import main
 
     file = str(tmp_path / "net.safetensors")
-    lessons = ["--lesson", "plume,16,60,4,1,0", "--lesson", "blob,8,30,4,0.5,7", "--steps", "50"]
+    lessons = ["--lesson", "plume,16,60,0,4,1", "--lesson", "blob,8,30,0.5,4,0.5", "--steps", "50"]
     main(["train", "2", file, "--folder", str(tmp_path), *lessons])
     load_conjugate_direction_net(2, file)
     assert "step 50 of 50" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,20 @@ import torch
 
 from gossamer.nn import ConjugateDirectionNet, load_conjugate_direction_net, save_conjugate_direction_net
 from gossamer.science.fluids.comparison import compare_solvers
-from gossamer.science.fluids.poisson import poisson_system
+from gossamer.science.fluids.poisson import PoissonSystem, poisson_system
 from gossamer.science.fluids.scenes import SCENES, fluid_scene
-from gossamer.solve import DeepConjugateDirection, TrainingSystem, ritz_rhs_dataset
+from gossamer.solve import DeepConjugateDirection, RitzSides, TrainingSystem, ritz_rhs_dataset
 
 
 class Lesson(NamedTuple):
-    """A scene to train on; ``scene,edge,ritz,batch,share,seed`` on the command line."""
+    """Right sides to train on; ``scene,edge,ritz,exponent,batch,share`` on the command line."""
 
     scene: str
     edge: int
     n_ritz: int
+    exponent: float
     batch: int
     share: float
-    seed: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Lesson:
@@ -34,37 +35,48 @@ class Lesson(NamedTuple):
         try:
             lesson = cls(*(kind(part) for kind, part in zip(LESSON_TYPES, text.split(","), strict=True)))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected scene,edge,ritz,batch,share,seed") from None
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected scene,edge,ritz,exponent,batch,share"
+            ) from None
         if lesson.scene not in SCENES:
             raise argparse.ArgumentTypeError(f"{text!r}: expected a scene among {', '.join(SCENES)}")
         return lesson
 
-    def system(self, net: ConjugateDirectionNet) -> TrainingSystem:
+    def system(self, net: ConjugateDirectionNet, seed: int) -> TrainingSystem:
         """Make the system, and right sides for it."""
-        poisson = poisson_system(fluid_scene(self.scene, (self.edge,) * net.dim, random_state=self.seed))
+        poisson, data = _sides(self.scene, (self.edge,) * net.dim, self.n_ritz, seed)
         return TrainingSystem(
             direction=DeepConjugateDirection(net, poisson.grid, mask=poisson.fluid),
             A=poisson,
-            data=ritz_rhs_dataset(poisson, n_ritz=self.n_ritz, random_state=self.seed),
+            data=data.smoother(self.exponent),
             batch_size=self.batch,
             share=self.share,
         )
 
 
-LESSON_TYPES = (str, int, int, int, float, int)
+@functools.cache
+def _sides(scene: str, grid: tuple[int, ...], n_ritz: int, seed: int) -> tuple[PoissonSystem, RitzSides]:
+    poisson = poisson_system(fluid_scene(scene, grid, random_state=seed))
+    return poisson, ritz_rhs_dataset(poisson, n_ritz=n_ritz, random_state=seed)
+
+
+LESSON_TYPES = (str, int, int, float, int, float)
 LESSONS = {
     2: [
-        Lesson("plume", 64, 800, 8, 1.0),
-        Lesson("plume", 32, 512, 16, 0.7),
-        Lesson("plume", 16, 128, 16, 0.3),
+        Lesson("plume", 64, 800, 0.0, 8, 1.0),
+        Lesson("plume", 32, 512, 0.0, 16, 0.7),
+        Lesson("plume", 16, 128, 0.0, 16, 0.3),
+        Lesson("plume", 64, 800, 0.5, 8, 0.4),
+        Lesson("plume", 32, 512, 0.5, 16, 0.3),
+        Lesson("plume", 16, 128, 0.5, 16, 0.1),
     ],
     3: [
-        Lesson("plume", 32, 800, 2, 1.0),
-        Lesson("plume", 16, 600, 8, 1.0),
-        Lesson("plume", 8, 128, 16, 0.3),
+        Lesson("plume", 32, 800, 0.0, 2, 1.0),
+        Lesson("plume", 16, 600, 0.0, 8, 1.0),
+        Lesson("plume", 8, 128, 0.0, 16, 0.3),
     ],
 }
-STEPS = {2: 12_000, 3: 4_000}
+STEPS = {2: 10_000, 3: 2_500}
 DEEP: dict[str, Any] = {"n_coarse": 2, "n_up": 1, "n_back": 1, "levels": None, "bias": False, "relu": False}
 """How the networks that come with gossamer were made: a quarter of an hour of one core each."""
 
@@ -75,7 +87,7 @@ def train(options: argparse.Namespace) -> ConjugateDirectionNet:
     net = ConjugateDirectionNet(options.dim, **({} if options.published else DEEP))
     lessons = options.lesson or LESSONS[options.dim]
     steps = options.steps or STEPS[options.dim]
-    first, *others = (lesson.system(net) for lesson in lessons)
+    first, *others = (lesson.system(net, options.seed) for lesson in lessons)
     if first.share <= 0:
         raise SystemExit("the first lesson has a share of 0: expected more")
     result = first.direction.fit(
@@ -130,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     training.add_argument("out", help="file for the weights (safetensors)")
     training.add_argument("--folder", help="for checkpoints")
     training.add_argument(
-        "--lesson", type=Lesson.parse, action="append", help="scene,edge,ritz,batch,share,seed"
+        "--lesson", type=Lesson.parse, action="append", help="scene,edge,ritz,exponent,batch,share"
     )
     training.add_argument("--steps", type=int)
     training.add_argument("--lr", type=float, default=2e-3)

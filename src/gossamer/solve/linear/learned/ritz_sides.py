@@ -40,6 +40,16 @@ class RitzSides:
         sides = (rng.standard_normal(shape, np.float32) * self.deviations) @ self.vectors
         return sides / np.linalg.norm(sides, axis=1, keepdims=True)
 
+    def smoother(self, exponent: float) -> RitzSides:
+        """The same vectors with deviations times ``values ** -exponent``: long waves as they are in right sides.
+
+        In the published law the smoothest vectors are a few of hundreds that weigh alike, and a network may miss
+        them without much loss; in right sides of fluids they are most of what there is.
+        """
+        check_float("exponent", exponent, low=0)
+        scaled = self.deviations * (self.values / self.values[0]) ** -exponent
+        return RitzSides(self.values, self.vectors, scaled.astype(np.float32))
+
     def batches(
         self, count: int, batch_size: int = 16, random_state: RandomState = None
     ) -> Iterator[np.ndarray]:
