@@ -1,8 +1,8 @@
 """Deep conjugate directions (arXiv 2205.10763): iterations and time of the shipped networks on pressure systems.
 
 Iterations do not depend on the machine: directions asked for until the residual is 1e-4 of the right side, counted
-alike for all solvers. Ours keeps eight earlier directions, the network of two levels two. Right sides: divergence of a buoyant plume after 10, 40 and 80 steps, without obstacle, with a
-ball, with a random blob. Times: one thread.
+alike for all solvers. Ours keeps eight earlier directions, the network of two levels two. Right sides: divergence of a
+buoyant plume after 10, 40 and 80 steps, without obstacle, with a ball, with a random blob. Times: one thread.
 """
 
 from __future__ import annotations
