@@ -76,6 +76,8 @@ def run(
     }
     for name in [options.part] if options.part else parts:
         for claim in parts[name](options.full):
+            if options.part and path.exists():  # another part may have written meanwhile
+                record["claims"] = read_results(path)["claims"]
             _put(record["claims"], claim.to_dict())
             write_json(path, validate(record))
             Console().print(

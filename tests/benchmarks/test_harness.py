@@ -124,6 +124,21 @@ def test_one_part_replaces_its_own_claims_only_and_a_miss_stays_in_the_file(tmp_
     assert claims[1]["note"] == "full"
 
 
+def test_parts_that_run_at_once_keep_what_the_other_wrote(tmp_path):
+    def outer(full):
+        yield Claim("before", "< 1", 0.5, "u")
+        run("s", both, arguments=["--part", "inner"], results=tmp_path)
+        yield Claim("after", "< 1", 0.5, "u")
+
+    both = {"outer": outer, "inner": lambda full: [Claim("meanwhile", "< 1", 0.5, "u")]}
+    run("s", both, arguments=["--part", "outer"], results=tmp_path)
+    assert [c["name"] for c in read_results(tmp_path / "s.json")["claims"]] == [
+        "before",
+        "meanwhile",
+        "after",
+    ]
+
+
 def test_what_was_measured_before_a_crash_is_kept(tmp_path):
     def crash(full):
         yield Claim("first", "< 1", 0.5, "u")
