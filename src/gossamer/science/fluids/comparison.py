@@ -49,7 +49,7 @@ def compare_solvers(
     solvers: Sequence[str] | None = None,
     rtol: float = 1e-4,
     maxiter: int = 10_000,
-    n_orth: int | None = 2,
+    n_orth: int | None = 8,
 ) -> SolverComparison:
     """Solve one pressure system by every solver at hand, to the same norm of the residual.
 

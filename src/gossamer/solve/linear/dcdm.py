@@ -47,7 +47,7 @@ def dcdm(
     rtol: float = 1e-4,
     atol: float = 0.0,
     maxiter: int = 100,
-    n_orth: int | None = 2,
+    n_orth: int | None = 8,
     mask: Any = None,
     nullspace: Any = None,
     safeguard: bool = True,
@@ -63,7 +63,7 @@ def dcdm(
     ``M`` may be nonlinear, nonsymmetric or plainly bad: a step is the exact minimiser along its direction, so that the
     energy :math:`x^T A x / 2 - b^T x` never rises. Directions are made conjugate to the last ``n_orth`` ones. If ``M``
     is linear and symmetric, two make it conjugate to all, and the iteration is that of preconditioned CG; a network
-    (:class:`DeepConjugateDirection`) comes close enough for two to be worth their small price.
+    (:class:`DeepConjugateDirection`) is not, and a few more, at a small part of its own price, keep it from stalling.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def dcdm(
     maxiter : int
         Most iterations.
     n_orth : int or None
-        Directions that are kept; 0 is line search only, None keeps all.
+        Directions that are kept; published: 2. 0 is line search only, None keeps all.
     mask : array of bool, shape (n,), optional
         Where unknowns are: directions are zero elsewhere. ``A.fluid`` by default, if ``A`` is a PoissonSystem.
     nullspace : array or sparse matrix, shape (n, c) or (n,), optional
