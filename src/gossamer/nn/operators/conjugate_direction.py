@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -154,7 +155,8 @@ class ConjugateDirectionNet(nn.Module):
         """Twice the resolution by repetition, cut to the grid of ``like``."""
         grid = like.shape[2:]
         g = F.interpolate(g, scale_factor=[min(points, 2) for points in grid], mode="nearest")
-        return g[(..., *(slice(points) for points in grid))]
+        inside: tuple[Any, ...] = (..., *(slice(points) for points in grid))
+        return g[inside]
 
     def __repr__(self) -> str:
         return f"ConjugateDirectionNet({', '.join(f'{name}={size}' for name, size in self.sizes.items())})"
@@ -226,7 +228,8 @@ def load_conjugate_direction_net(
     if sizes["dim"] != dim or max(sizes.values()) > 1024 or min(sizes.values()) < 0:
         raise FormatError(f"{file}: holds a network with {sizes}, expected dim={dim}")
     try:
-        net = ConjugateDirectionNet(**{**sizes, "levels": sizes["levels"] or None})
+        shape: dict[str, Any] = {**sizes, "levels": sizes["levels"] or None}
+        net = ConjugateDirectionNet(**shape)
         net.load_state_dict(tensors)
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"{file}: its weights do not fit the network that it names ({error})") from None
