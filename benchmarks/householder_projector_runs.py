@@ -26,22 +26,23 @@ from gossamer.nn import (
 from gossamer.nn.generative.shapes32 import FILE, TRAINING
 
 CACHE = Path(__file__).parents[1] / ".cache" / "householder-projector"
-SHARE = 0.01
-"""Of the steps of the base, for which every method is fine-tuned."""
+SHARE, LONGER = 0.01, 0.1
+"""Of the steps of the base, for which every method is fine-tuned: the paper's share, and nearer to its count."""
 
 
-def measured(method: str, seed: int) -> dict[str, Any]:
+def measured(method: str, seed: int, share: float = SHARE) -> dict[str, Any]:
     """What one method reaches with one seed; ``base`` and ``random`` are not fine-tuned.
 
     Methods are those of :func:`gossamer.nn.finetune_directions`, and ``projector-one`` without a fitted scale.
     """
-    path = CACHE / f"{method}-{seed}-{sha256(FILE)[:12]}.json"
+    tuned = method not in ("base", "random")
+    path = CACHE / f"{method}-{seed}{f'-{share:g}' if tuned else ''}-{sha256(FILE)[:12]}.json"
     if not path.exists():
-        write_json(path, _measure(method, seed))
+        write_json(path, _measure(method, seed, share))
     return read_json(path)
 
 
-def _measure(method: str, seed: int) -> dict[str, Any]:
+def _measure(method: str, seed: int, share: float) -> dict[str, Any]:
     shapes = load_shapes32()
     begin, worked = time.perf_counter(), time.process_time()
     G, directions = shapes.generator, sefa_directions(shapes.generator)
@@ -50,7 +51,7 @@ def _measure(method: str, seed: int) -> dict[str, Any]:
         directions = random_directions(directions, seed)
     elif method != "base":
         images = torch.from_numpy(factor_images(20_000, 0).images[: 16 * 400])
-        steps = round(SHARE * shapes.steps)
+        steps = round(share * shapes.steps)
         done = finetune_directions(
             G,
             shapes.discriminator,
