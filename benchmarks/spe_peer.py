@@ -16,12 +16,17 @@ K = 8
 
 
 def eigenvectors(task: Task) -> torch.Tensor:
-    """What the transform gives for each graph, put beside V in float64 so that batches carry it along."""
-    transform, found = AddLaplacianEigenvectorPE(K, "pe", is_undirected=True), []
+    """What the transform gives for each graph, put beside V in float64 so that batches carry it along.
+
+    A graph of n nodes has n - 1 such vectors, which the transform does not mind; the rest is zero.
+    """
+    found = []
     for number in range(len(task.graphs)):
         graph = task.graphs.take([number])
-        data = Data(edge_index=graph.edge_index, num_nodes=len(graph.V))
-        found.append(transform(data).pe)
+        n = len(graph.V)
+        data, k = Data(edge_index=graph.edge_index, num_nodes=n), min(K, n - 1)
+        pe = AddLaplacianEigenvectorPE(k, "pe", is_undirected=True)(data).pe if k else torch.zeros(n, 0)
+        found.append(torch.nn.functional.pad(pe, (0, K - k)))
     return torch.cat(found).double()
 
 
