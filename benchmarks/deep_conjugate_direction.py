@@ -249,16 +249,16 @@ def trainer(full: bool) -> Iterator[Claim]:
     """Train networks from nothing on 32 x 32: all levels, and two as published."""
     import torch
 
-    from gossamer.nn import ConjugateDirectionNet
+    from gossamer.nn import ConjugateDirectionNet, load_conjugate_direction_net
     from gossamer.science import fluid_scene, open_box, poisson_system
-    from gossamer.science.fluids.__main__ import DEEP
     from gossamer.solve import DeepConjugateDirection, cg, dcdm
 
     torch.set_num_threads(1)
     box = poisson_system(open_box((32, 32)))
-    for label, shape, kept in (("all levels", DEEP, KEPT), ("two levels, as published", {}, 2)):
+    for label, old, kept in (("all levels", False, KEPT), ("two levels, as published", True, 2)):
         torch.manual_seed(0)
-        direction = DeepConjugateDirection(ConjugateDirectionNet(2, **shape), box.grid)
+        net = ConjugateDirectionNet(**load_conjugate_direction_net(2, published=old).sizes)
+        direction = DeepConjugateDirection(net, box.grid)
         result = direction.fit(box, steps=1000, lr=2e-3)
         taken = []
         for name in ("plume", "ball", "blob"):

@@ -15,6 +15,17 @@ settings.load_profile("gossamer")
 SEED = 271_828
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread: for modules that train small networks, which more threads only slow down."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     """Every test draws the same numbers, whichever tests ran before it; other ones than after a seed of its own."""

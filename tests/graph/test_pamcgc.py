@@ -34,12 +34,7 @@ SMALL = {"hidden": (64, 64), "order": 2, "epochs": 40, "pretrain_epochs": 60, "n
 QUICK = {**SMALL, "hidden": (16,), "epochs": 3, "pretrain_epochs": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @parametrize_with_checks(
@@ -182,10 +177,18 @@ def test_isolated_nodes_have_themselves(planted):
     X, A, _ = planted
     alone = A.toarray()
     alone[3], alone[:, 3] = 0, 0
+    gamma = influence_matrix(scipy.sparse.csr_array(alone), 2).toarray()
+    assert np.flatnonzero(gamma[3]).tolist() == np.flatnonzero(gamma[:, 3]).tolist() == [3]
     model = PamCGC(4, **QUICK).fit(X, scipy.sparse.csr_array(alone))
-    assert np.isfinite(model.history_["loss"]).all()
-    edges = np.array([[0, 1], [1, 2]])  # most nodes occur in no edge
-    assert np.isfinite(PamCGC(4, **QUICK).fit(X, edges).embedding_).all()
+    alone[3, 3] = 1  # a link to itself is what it has anyway
+    same = PamCGC(4, **QUICK).fit(X, scipy.sparse.csr_array(alone))
+    np.testing.assert_array_equal(model.embedding_, same.embedding_)
+    few = np.zeros_like(alone)  # most nodes occur in no edge
+    few[[0, 1, 1, 2], [1, 0, 2, 1]] = 1
+    by_edges = PamCGC(4, **QUICK).fit(X, np.array([[0, 1], [1, 2]]))
+    by_matrix = PamCGC(4, **QUICK).fit(X, scipy.sparse.csr_array(few))
+    np.testing.assert_array_equal(by_edges.embedding_, by_matrix.embedding_)
+    assert by_edges.history_["contrast"] != model.history_["contrast"]
 
 
 def test_presets_name_the_widths_of_the_paper():

@@ -16,15 +16,10 @@ SIZES = (90, 60, 40, 30, 20)
 Y = np.repeat(np.arange(5), SIZES)
 SETTINGS = {"knn": 5, "order": 2, "hidden": (32,), "n_init": 5, "epochs": 40, "random_state": 0}
 PUBLISHED = {"centred": False, "revive": False}
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -177,4 +172,6 @@ def test_there_is_nothing_to_split_among_codes_that_are_the_same():
     assert revive(z[:2], centres, rng) == []
     X = np.repeat(np.eye(2), 10, axis=0)
     model = PamCGC(4, knn=2, hidden=(8,), epochs=3, pretrain_epochs=2, random_state=0).fit(X)
-    assert np.isfinite(model.embedding_).all()
+    assert model.history_["revived"] == [0] * 3
+    assert len(np.unique(model.labels_)) == 2  # as many as there are points
+    assert (model.labels_.reshape(2, 10) == model.labels_[[0, 10], None]).all()

@@ -20,13 +20,7 @@ from gossamer.solve import (
 )
 from gossamer.solve.linear.learned.training import torch_product
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("levels", [2, 3, 5, None])

@@ -21,7 +21,7 @@ POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 FORMAT = {2: torch.channels_last, 3: torch.channels_last_3d}
 SIZES = ("dim", "channels", "n_fine", "n_coarse", "n_up", "n_back", "levels", "bias", "relu")
 COARSEST = 2
-"""Cells along the shortest edge of the last level, where the number of levels is left open."""
+"""Cells along the longest edge of the last level, where the number of levels is left open."""
 
 
 class ConjugateDirectionNet(nn.Module):

@@ -191,7 +191,7 @@ def train_direction(
     optimizer = torch.optim.Adam(net.parameters(), lr)
     done = _load(checkpoint, net, optimizer) if checkpoint is not None and Path(checkpoint).exists() else 0
     history: dict[str, list[Any]] = {"step": [], "train": [], "loss": []}
-    total, warmup = 0.0, min(WARMUP, steps // 10) or 1
+    total, other, warmup = 0.0, math.nan, min(WARMUP, steps // 10) or 1
 
     def unseen() -> float:
         return float(shares @ [lesson.unseen() for lesson in lessons])
@@ -218,7 +218,8 @@ def train_direction(
             if log is not None:
                 spent, train = time.process_time() - begin, history["train"][-1]
                 log(f"step {step + 1} of {steps}: loss {other:.5f}, {train:.5f} in training, {spent:.0f} s")
-    other = unseen()
+    if done >= steps:
+        other = unseen()
     net.eval()
     return DirectionTraining(
         success=True,
