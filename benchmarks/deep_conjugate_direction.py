@@ -271,7 +271,8 @@ def trainer(full: bool) -> Iterator[Claim]:
         ours, theirs = np.median(taken, axis=0)
         yield Claim(f"Iterations at 32 x 32 of a network trained for 1000 steps in this run, {label}, against CG",
                     "<= 0.5x", float(ours), UNIT, float(theirs), "CG",
-                    note=f"right sides A w; loss {result.loss:.4f}, {result.seconds:.0f} s of processor")  # fmt: skip
+                    note=f"right sides A w; loss {result.loss:.4f}, {result.seconds:.0f} s of processor; "
+                         "one training, which a last bit sends elsewhere")  # fmt: skip
 
 
 PARTS = {
